@@ -1,0 +1,140 @@
+"""The Program: loop nests over buffers, in phases. Made by synthesize, run as it is by the
+interpreter (the oracle), and turned into faster Programs by the passes.
+
+    kernel conv1.out [n, f: 20, y: 24, x: 24]
+        let sum = sum [c: 1, ky: 5, kx: 5] conv1.weight[f, c, ky, kx] * image[n, c, y + ky, x + kx]
+        conv1.out[n, f, y, x] = conv1.bias[f] + sum
+
+A contraction, a map, a reduction are *views* of a Kernel, recognised when asked, never stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Union
+
+from latte.compiler.expression import Axis, Expression, Guard, Index, Let
+
+Element = Literal["f32", "i32", "u8"]
+Role = Literal[
+    "input",  # fed by the caller
+    "value",  # of an ensemble
+    "kept",  # computed in forward for backward (a winner's index, a state)
+    "gradient",  # of an ensemble's value
+    "parameter",
+    "parameter gradient",
+    "state",  # of the solver, beside a parameter
+    "running",
+    "scratch",  # within one phase
+    "result",  # a loss or metric: one number
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """One stored dimension, outermost first: `(index[axis] // divide) % modulo + before`, of
+    extent `extent` (borders and padding included). modulo 0: no modulo."""
+
+    axis: int
+    extent: int
+    divide: int = 1
+    modulo: int = 0
+    before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """An array. `axes` are its logical axes: batch (symbol "n") first, then time (symbol "t"),
+    where it has them, then the ensemble's own. `dims` say how it is stored; () is row-major in the
+    order of `axes`. Only lower.py and what stands at the API's edge look at `dims`.
+
+    `origin` is the node, parameter, running value or loss it belongs to.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    role: Role
+    origin: str
+    element: Element = "f32"
+    dims: tuple[Dim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """`buffer[index] = expression`, or `+=` where `add` (the element holds something already).
+
+    With affine one-to-one indices each element is written by one point only. A value-dependent
+    `add` (an embedding's gradient) may meet an element more than once: it runs in row-major order
+    of the kernel's axes, each element owned by one thread.
+    """
+
+    buffer: str
+    index: tuple[Index, ...]
+    expression: Expression
+    add: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """For every point of `axes` where all guards hold: the lets in order, then the writes.
+
+    Points are independent unless a write is a value-dependent `add`. Any expression may contain
+    folds. `origin` is the node it computes (for reports), `reason` what for: "forward",
+    "gradient of conv1.weight", "clear", "update".
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    lets: tuple[Let, ...]
+    writes: tuple[Write, ...]
+    where: tuple[Guard, ...] = ()
+    origin: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Serial:
+    """Steps of time that depend on each other: for every t (last to first if `reverse`), the
+    items in order. Inside, kernels may use `axis.name` in indices and guards but do not list it."""
+
+    axis: Axis
+    reverse: bool
+    items: tuple[Kernel, ...]
+
+
+Item = Union[Kernel, Serial]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What one call runs, in order. Names: "forward" (training), "backward", "update" (solver and
+    running values), "step" (the three), "infer" (all losses and metrics, training is false) and
+    "predict" (only what the output depends on)."""
+
+    name: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """All buffers, and the phases over them. `scalars` are the names of `Scalar`s used."""
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    phases: tuple[Phase, ...]
+    scalars: tuple[str, ...] = ()
+
+    def buffer(self, name: str) -> Buffer:
+        """The buffer of that name."""
+        return next(buffer for buffer in self.buffers if buffer.name == name)
+
+    def phase(self, name: str) -> Phase:
+        """The phase of that name."""
+        return next(phase for phase in self.phases if phase.name == name)
+
+
+def kernels(items: tuple[Item, ...]) -> tuple[Kernel, ...]:
+    """All kernels, those inside serial loops too, in order."""
+    return tuple(
+        kernel for item in items for kernel in (item.items if isinstance(item, Serial) else (item,))
+    )
