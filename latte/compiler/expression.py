@@ -103,12 +103,13 @@ class Random:
     so backward draws it again and nothing is kept. `latte/compiler/random.py` defines the bits.
 
     `stream` numbers the place in the net (ensemble and occurrence); `index` is None in the Net
-    and, in the Program, the row-major position of the neuron with its item and step in front.
+    and, in the Program, ONE flat position: the row-major position of (item, step, neuron index),
+    with the compiled number of steps, whatever the layout.
     """
 
     kind: Literal["uniform", "normal"]
     stream: int
-    index: tuple[Affine, ...] | None = None
+    index: Affine | None = None
 
 
 Unary = Literal[
