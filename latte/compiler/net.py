@@ -175,7 +175,7 @@ class Ensemble:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """`join(a, b, ..., axis = k)`: the parts one after another along one axis; other sizes agree."""
+    """`join(a, b, ..., axis = k)`: the parts one after another along one axis."""
 
     name: str
     axes: tuple[Axis, ...]

@@ -5,10 +5,11 @@ Any step replays on any thread or rank, and nothing is kept for the backward pas
 
     key   = mix(mix(mix(seed) ^ step) ^ stream)          one number for each step and stream
     bits  = mix(mix(low(index)) ^ key ^ mix(high(index) ^ 0x9e3779b9))
-    uniform = (bits >> 8) * 2**-24                        in [0, 1)
-    normal  = sqrt(-2 log(1 - u)) cos(2 pi v), v from mix(bits ^ 0x85ebca6b)    (Box and Muller, 1958)
+    uniform = (bits >> 8) * 2**-24                       in [0, 1)
+    normal  = sqrt(-2 log(1 - u)) cos(2 pi v)            v from mix(bits ^ 0x85ebca6b)
 
-`mix` is the 32-bit finaliser "lowbias32" (C. Wellons, "Prospecting for Hash Functions", 2018).
+`mix` is the 32-bit finaliser "lowbias32" (C. Wellons, "Prospecting for Hash Functions", 2018);
+normal is Box and Muller's transform (1958).
 """
 
 from __future__ import annotations
