@@ -1,0 +1,168 @@
+"""Is a Program well formed? Valid in, valid out: run after every pass under test.
+
+    verify(program)  ->  nothing, or AssertionError("after fuse: kernel conv1.out: ...")
+
+It checks names (buffers, axes, locals), the number of indices, one-to-one writes, that a plain
+index stays inside its axis (by its bounds or by a guard that says so), and stored dims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from latte.compiler.affine import Affine, as_affine
+from latte.compiler.expression import (
+    Apply,
+    Argument,
+    Axis,
+    Count,
+    Expression,
+    Fold,
+    Guard,
+    Index,
+    Load,
+    Local,
+    Position,
+    Random,
+    Scalar,
+    Training,
+)
+from latte.compiler.ir import Buffer, Kernel, Program, Serial
+from latte.compiler.rewrite import children
+from latte.compiler.show import show
+
+
+def verify(program: Program, after: str = "synthesize") -> None:
+    """Raises AssertionError naming the pass and the kernel if the Program is not well formed."""
+    problems = list(find_problems(program))
+    assert not problems, f"after {after}: " + "; ".join(problems[:5])
+
+
+def find_problems(program: Program) -> Iterator[str]:
+    """Everything wrong with a Program, a line each."""
+    buffers = {buffer.name: buffer for buffer in program.buffers}
+    if len(buffers) != len(program.buffers):
+        yield "two buffers have one name"
+    for buffer in program.buffers:
+        yield from _dims(buffer)
+    for phase in program.phases:
+        for item in phase.items:
+            outer = (item.axis,) if isinstance(item, Serial) else ()
+            for kernel in item.items if isinstance(item, Serial) else (item,):
+                scope = _Scope(buffers, set(program.scalars), outer)
+                for problem in scope.kernel(kernel):
+                    yield f"phase {phase.name}: kernel {kernel.name}: {problem}"
+
+
+def _dims(buffer: Buffer) -> Iterator[str]:
+    for dim in buffer.dims:
+        if not 0 <= dim.axis < len(buffer.axes):
+            yield f"buffer {buffer.name}: no axis {dim.axis}"
+            continue
+        size = buffer.axes[dim.axis].size
+        places = -(-size // dim.divide)
+        needed = dim.before + (min(places, dim.modulo) if dim.modulo else places)
+        if dim.extent < needed:
+            yield f"buffer {buffer.name}: {buffer.axes[dim.axis].name} needs {needed} places"
+    missing = {number for number, _ in enumerate(buffer.axes)} - {dim.axis for dim in buffer.dims}
+    if buffer.dims and missing:
+        yield f"buffer {buffer.name}: axes {sorted(missing)} are not stored"
+
+
+@dataclass(slots=True)
+class _Scope:
+    buffers: Mapping[str, Buffer]
+    scalars: set[str]
+    axes: tuple[Axis, ...]
+    where: tuple[Guard, ...] = ()
+    locals: set[str] = field(default_factory=set)
+
+    def inside(self, axes: tuple[Axis, ...], where: tuple[Guard, ...]) -> _Scope:
+        scope = (self.axes + axes, self.where + where, set(self.locals))
+        return _Scope(self.buffers, self.scalars, *scope)
+
+    def kernel(self, kernel: Kernel) -> Iterator[str]:
+        scope = self.inside(kernel.axes, kernel.where)
+        yield from scope.names(kernel.axes, kernel.where)
+        for let in kernel.lets:
+            yield from scope.expression(let.expression)
+            if let.name in scope.locals:
+                yield f"`{let.name}` is defined twice"
+            scope.locals.add(let.name)
+        for write in kernel.writes:
+            yield from scope.expression(write.expression)
+            yield from scope.access(write.buffer, write.index)
+
+    def names(self, axes: tuple[Axis, ...], where: tuple[Guard, ...]) -> Iterator[str]:
+        known = [axis.name for axis in self.axes]
+        for axis in axes:
+            if known.count(axis.name) > 1:
+                yield f"axis {axis.name} is bound twice"
+            if axis.size < 1:
+                yield f"axis {axis.name} has size {axis.size}"
+        for guard in where:
+            yield from self.affine(guard.index)
+
+    def affine(self, index: Affine) -> Iterator[str]:
+        for name in sorted(index.axes() - {axis.name for axis in self.axes}):
+            yield f"axis {name} of {index} is not bound"
+
+    def expression(self, expression: Expression) -> Iterator[str]:
+        scope = self
+        match expression:
+            case Local(name) if name not in self.locals:
+                yield f"`{name}` is used before it is defined"
+            case Scalar(name) if name not in self.scalars:
+                yield f"scalar {name} is not declared"
+            case Position(index) | Random(_, _, Affine() as index):
+                yield from self.affine(index)
+            case Load(buffer, index):
+                yield from self.access(buffer, index)
+            case Apply("select", (condition, yes, no)):
+                yield from self.expression(condition)
+                yield from self.unchecked(yes)
+                yield from self.unchecked(no)
+                return
+            case Fold(_, axes, _, where):
+                scope = self.inside(axes, where)
+                yield from scope.names(axes, where)
+            case Argument() | Count() | Training() | Random(_, _, None):
+                yield f"{show(expression)} is no expression of a Program"
+        for child in children(expression):
+            yield from scope.expression(child)
+
+    def unchecked(self, expression: Expression) -> Iterator[str]:
+        """A side of a select: its condition may be what keeps an index inside."""
+        return (p for p in self.expression(expression) if "may leave" not in p)
+
+    def access(self, name: str, index: tuple[Index, ...]) -> Iterator[str]:
+        buffer = self.buffers.get(name)
+        if buffer is None:
+            yield f"there is no buffer {name}"
+            return
+        if len(index) != len(buffer.axes):
+            yield f"{name} has {len(buffer.axes)} axes and is indexed by {len(index)}"
+            return
+        for entry, axis in zip(index, buffer.axes, strict=True):
+            if isinstance(entry, Affine):
+                yield from self.affine(entry)
+                yield from self.bounded(name, entry, axis.size)
+
+    def bounded(self, name: str, index: Affine, size: int) -> Iterator[str]:
+        ranges = {axis.name: (0, axis.size - 1) for axis in self.axes}
+        if not index.axes() <= ranges.keys():
+            return
+        low, high = index.bounds(ranges)
+        guards = {guard.index for guard in self.where if not guard.modulus}
+        below = low < 0 and not self.implied(index, guards)
+        above = high >= size and not self.implied(as_affine(size - 1) - index, guards)
+        if below or above:
+            yield f"index {index} of {name} may leave 0 .. {size - 1}"
+
+    def implied(self, index: Affine, guards: set[Affine]) -> bool:
+        """True where a guard says that the index is not negative, or a positive multiple of it."""
+        return any(
+            guard == index or any(guard == index * factor for factor in (2, 3, 4, 5, 6, 7, 8))
+            for guard in guards
+        )
