@@ -1,6 +1,6 @@
 """A net written in Python: calls are recorded and printed as the `.latte` text they equal.
 
-    with Builder("Tiny") as net:                       net Tiny {
+    with Recorder("Tiny") as net:                       net Tiny {
         x = net.input("x", (4,))                           input x[4]
         h = net.Linear(x, 8, name="h")         ->          h = Linear(x, 8)
         net.loss(net.MeanSquaredLoss(h, y))                loss MeanSquaredLoss(h, y)
@@ -65,7 +65,7 @@ Operand = Union[Symbol, int, float]
 Value = Union[Symbol, Scalar, tuple[int, ...], list[int]]
 
 
-class Builder:
+class Recorder:
     """Records inputs, calls, losses and metrics; `text()` is the specification they make."""
 
     def __init__(self, name: str = "Net") -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from latte.builder import Builder
+from latte.recorder import Recorder
 
 
 def test_calls_become_statements() -> None:
-    net = Builder("Tiny")
+    net = Recorder("Tiny")
     image, label = net.input("image", (1, 8, 8)), net.input("label", classes=10)
     hidden = net.Conv(image, 4, kernel=(3, 5), name="conv")
     pooled = net.MaxPool(net.ReLU(hidden), 2, round="ceil")
@@ -32,7 +32,7 @@ def test_calls_become_statements() -> None:
 
 
 def test_a_value_used_twice_gets_a_name() -> None:
-    net = Builder("Residual")
+    net = Recorder("Residual")
     x = net.input("x", 4)
     hidden = net.ReLU(net.Linear(x, 4))
     net.loss(net.MeanSquaredLoss(hidden + net.Tanh(hidden) * 2 - hidden, x), name="fit")
@@ -46,7 +46,7 @@ def test_a_value_used_twice_gets_a_name() -> None:
 
 
 def test_a_name_is_bound_once() -> None:
-    net = Builder("Twice")
+    net = Recorder("Twice")
     x = net.input("x", 4)
     net.Linear(x, 4, name="a")
     with pytest.raises(ValueError, match="the name 'a' is already used"):
@@ -54,7 +54,7 @@ def test_a_name_is_bound_once() -> None:
 
 
 def test_parts_of_a_layer_are_attributes() -> None:
-    net = Builder("Parts")
+    net = Recorder("Parts")
     lstm = net.LSTM(net.input("x", 4, time=True), 8, name="lstm")
     net.loss(net.L1Loss(lstm.cell, lstm))
     assert "input x[@time, 4]" in net.text()
