@@ -87,10 +87,7 @@ class Builder(Recorder):
 
     def function(self) -> Function:
         """What was recorded."""
-        assert len(self._blocks) == 1
-        return Function(
-            self.name, tuple(self._pointers.values()), tuple(self._blocks[0].statements)
-        )
+        return Function(self.name, tuple(self._pointers.values()), self.statements())
 
     # Statements
 

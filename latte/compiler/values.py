@@ -148,6 +148,11 @@ class Recorder:
         self._depths: dict[str, int] = {}
         self._count = 0
 
+    def statements(self) -> tuple[Statement, ...]:
+        """What was recorded in the outermost block."""
+        assert len(self._blocks) == 1
+        return tuple(self._blocks[0].statements)
+
     def fresh(self, type_: Type, depth: int | None = None) -> Value:
         """A new value of the block at a depth (the current one)."""
         self._count += 1
@@ -219,6 +224,10 @@ class Recorder:
         if value.type.kind == kind:
             return value
         return self.operation("convert", vector_type(kind, value.type.lanes), value)
+
+    def reinterpret(self, value: Term, kind: Kind) -> Term:
+        """The same bits in another type of the same size."""
+        return self.operation("bitcast", vector_type(kind, value.type.lanes), value)
 
     def splat(self, value: Number, lanes: int, kind: Kind = "f32") -> Term:
         """A scalar in all lanes (a Python number of the given kind)."""
