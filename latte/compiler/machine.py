@@ -64,7 +64,8 @@ def masked(features: dict[str, bool], machine: Machine) -> dict[str, bool]:
     if machine.architecture != "x86_64" or not machine.flags:
         return features
     offered = {FLAGS[flag] for flag in machine.flags if flag in FLAGS}
-    known = set(FLAGS.values())
+    known = set(FLAGS.values()) | {name for name in features if name.startswith("avx10")}
+    offered |= {name for name in known if name.startswith("avx10") and "avx512f" in offered}
     return {name: on and (name in offered or name not in known) for name, on in features.items()}
 
 

@@ -1,0 +1,155 @@
+"""Where each buffer of a phase lies in its arena, from the kernels between which it is alive.
+
+In: a phase, and whether buffers may share memory.  Out: offsets in one block of bytes.
+
+    a = f(image); b = g(a); c = h(b)      ->      a at 0, b at 4096, c at 0 (a is dead by then)
+
+Parameters, solver states, running values, inputs, results and the gradients of parameters outlive
+a phase and lie outside. A buffer is alive from its first write to its last use; inside a serial
+loop, from the loop's start to its end, because each step meets what the one before left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import prod
+
+from latte.compiler.affine import Affine
+from latte.compiler.expression import Expression, Load
+from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, kernels
+from latte.compiler.rewrite import walk
+
+ALIGNMENT = 64  # bytes
+BYTES = {"f32": 4, "i32": 4, "u8": 1}
+TRANSIENT = frozenset({"value", "kept", "gradient", "scratch"})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Byte offsets of a phase's transient buffers in an arena of `size` bytes. `intact` are those
+    whose memory nothing else uses between their last write and the end of the phase."""
+
+    size: int
+    offsets: tuple[tuple[str, int], ...]
+    intact: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """A buffer's bytes, and the first and last item of the phase that touch it."""
+
+    name: str
+    size: int
+    first: int
+    last: int
+
+
+def plan_memory(
+    program: Program, phase: str, *, reuse: bool, keep: frozenset[str] = frozenset()
+) -> Plan:
+    """The arena of one phase. Without `reuse` every transient buffer of the *program* has its own
+    place, the same in every phase, so that forward, backward and update see one memory. `keep`
+    are buffers to leave readable after the phase."""
+    if not reuse:
+        return _apart(program)
+    lives = tuple(_lives(program, program.phase(phase), keep))
+    places: list[tuple[_Life, int]] = []
+    for life in sorted(lives, key=lambda life: (-life.size, life.first, life.name)):
+        places.append((life, _lowest(life, places)))
+    size = max((offset + life.size for life, offset in places), default=0)
+    offsets = tuple(sorted((life.name, offset) for life, offset in places))
+    return Plan(size, offsets, frozenset(_intact(places)))
+
+
+def peak_bytes(program: Program, phase: str) -> int:
+    """Bytes that running a phase takes: what outlives it, and its arena with reuse."""
+    outside = sum(buffer_bytes(b) for b in program.buffers if not is_transient(b))
+    return outside + plan_memory(program, phase, reuse=True).size
+
+
+def is_transient(buffer: Buffer) -> bool:
+    """Whether a buffer lies in the arena of a phase, and may be gone after it."""
+    return buffer.role in TRANSIENT
+
+
+def buffer_bytes(buffer: Buffer) -> int:
+    """Bytes as stored, rounded up to whole cache lines."""
+    extents = (d.extent for d in buffer.dims) if buffer.dims else (a.size for a in buffer.axes)
+    return -(-prod(extents) * BYTES[buffer.element] // ALIGNMENT) * ALIGNMENT
+
+
+def reads(kernel: Kernel) -> frozenset[str]:
+    """Names of the buffers that a kernel loads from, in values and in indices, or adds to."""
+    found = {write.buffer for write in kernel.writes if write.add}
+    for expression in _expressions(kernel):
+        found |= {node.buffer for node in walk(expression) if isinstance(node, Load)}
+    return frozenset(found)
+
+
+def writes(kernel: Kernel) -> frozenset[str]:
+    """Names of the buffers that a kernel stores to."""
+    return frozenset(write.buffer for write in kernel.writes)
+
+
+def loaded(phase: Phase) -> frozenset[str]:
+    """Names of all buffers that a phase reads."""
+    return frozenset(name for kernel in kernels(phase.items) for name in reads(kernel))
+
+
+def _expressions(kernel: Kernel) -> Iterator[Expression]:
+    yield from (let.expression for let in kernel.lets)
+    for write in kernel.writes:
+        yield write.expression
+        yield from (entry for entry in write.index if not isinstance(entry, Affine))
+
+
+def _apart(program: Program) -> Plan:
+    offsets: list[tuple[str, int]] = []
+    size = 0
+    for buffer in filter(is_transient, program.buffers):
+        offsets.append((buffer.name, size))
+        size += buffer_bytes(buffer)
+    return Plan(size, tuple(offsets), frozenset(name for name, _ in offsets))
+
+
+def _lives(program: Program, phase: Phase, keep: frozenset[str]) -> Iterator[_Life]:
+    transient = {b.name: b for b in program.buffers if is_transient(b)}
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for number, item in enumerate(phase.items):
+        for name in _touched(item):
+            if name in transient:
+                first.setdefault(name, number)
+                last[name] = number
+    end = len(phase.items)
+    for name, start in first.items():
+        stop = end if name in keep else last[name]
+        yield _Life(name, buffer_bytes(transient[name]), start, stop)
+
+
+def _touched(item: Item) -> list[str]:
+    inner: Iterable[Kernel] = item.items if isinstance(item, Serial) else (item,)
+    return sorted({name for kernel in inner for name in reads(kernel) | writes(kernel)})
+
+
+def _lowest(life: _Life, places: list[tuple[_Life, int]]) -> int:
+    """The lowest gap that is free during a life (first fit; large buffers choose first)."""
+    offset = 0
+    for other, start in sorted(places, key=lambda place: place[1]):
+        if other.last < life.first or life.last < other.first:
+            continue
+        if offset + life.size <= start:
+            break
+        offset = max(offset, start + other.size)
+    return offset
+
+
+def _intact(places: list[tuple[_Life, int]]) -> Iterator[str]:
+    for life, start in places:
+        spoiled = any(
+            other.first > life.last and at < start + life.size and start < at + other.size
+            for other, at in places
+        )
+        if not spoiled:
+            yield life.name

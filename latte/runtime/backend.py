@@ -1,0 +1,56 @@
+"""The seam between an `Executable` and what runs its phases, and the slowest of those: the oracle.
+
+In: a Program.  Out: `run(phase)`, and its arrays in declared order, whatever the stored one.
+
+    backend.write("image", images);  backend.run("forward", Run(items=64));  backend.read("scores")
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latte.codegen import interp
+from latte.codegen.interp import Run
+from latte.compiler.ir import Program
+
+Array = NDArray[Any]
+
+
+class Backend(Protocol):
+    """Runs the phases of one Program on one device, and owns its arrays."""
+
+    def run(self, phase: str, now: Run) -> None:
+        """Runs a phase; raises `interp.IndexOutOfRange` where the user's indices are wrong."""
+
+    def write(self, buffer: str, values: Array) -> None:
+        """Stores the first places of each axis."""
+
+    def read(self, buffer: str, sizes: tuple[int, ...], phase: str) -> Array | None:
+        """A copy of the first `sizes` places of each axis, as `phase` left them; None if it
+        needed the memory for something else."""
+
+    def close(self) -> None:
+        """Gives threads and memory back."""
+
+
+class Interpreted:
+    """`target="interp"`: NumPy in float64, every value kept."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._arrays = interp.allocate(program)
+
+    def run(self, phase: str, now: Run) -> None:
+        interp.run(self._program, phase, self._arrays, now)
+
+    def write(self, buffer: str, values: Array) -> None:
+        self._arrays[buffer][tuple(slice(0, size) for size in values.shape)] = values
+
+    def read(self, buffer: str, sizes: tuple[int, ...], phase: str) -> Array | None:
+        return np.array(self._arrays[buffer][tuple(slice(0, size) for size in sizes)])
+
+    def close(self) -> None:
+        self._arrays = {}
