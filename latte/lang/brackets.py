@@ -1,0 +1,137 @@
+"""Every bracket and its partner, found before parsing so that a lost one is named at its opener.
+
+In: the tokens of a file.  Out: the tokens with the missing closers put in, and told to the collector.
+
+    layer A(x {          ->  layer A(x ) {          E0103: this `(` is never closed, at the `(`
+
+A `(` or `[` never reaches over a brace, and no item (`layer X`, `net Y`) begins inside a block.
+"""
+
+from __future__ import annotations
+
+from latte.errors import Collector, Note, Source, Span, fail
+from latte.lang.tokens import Token
+
+DEEPEST = 200
+CLOSERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+OPENERS = {closer: opener for opener, closer in CLOSERS.items()}
+SIGN = {"LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{", "RBRACE": "}"}
+ITEMS = {"IMPORT", "CONST", "INIT", "SCHEDULE", "NEURON", "LAYER", "NET", "SOLVER", "TRAIN"}
+STATEMENTS = {
+    *{"REQUIRE", "PARAM", "RUNNING", "ENSEMBLE", "UPDATE", "INPUT", "LOSS", "METRIC", "LET"},
+    *{"FORWARD", "BACKWARD", "STATE", "FOR"},
+    *ITEMS,
+}
+
+
+def match_brackets(tokens: list[Token], source: Source, found: Collector) -> list[Token]:
+    """The same tokens with each bracket closed.
+
+    Raises LatteError E0105 at a bracket nested deeper than 200.
+    """
+    return _Matcher(tokens, source, found).run()
+
+
+class _Matcher:
+    """Reads the tokens once, `open` holding the brackets not yet closed."""
+
+    def __init__(self, tokens: list[Token], source: Source, found: Collector) -> None:
+        self.tokens = tokens
+        self.source = source
+        self.found = found
+        self.open: list[Token] = []
+        self.result: list[Token] = []
+
+    def run(self) -> list[Token]:
+        for number, token in enumerate(self.tokens):
+            if token.first and self.open:
+                self._begin_line(number)
+            if token.kind in CLOSERS:
+                self._opener(token)
+            elif token.kind in OPENERS:
+                self._closer(token)
+                continue
+            self.result.append(token)
+        while self.open:
+            self._close_last("the file ends here" if len(self.open) == 1 else "")
+        return self.result
+
+    def _opener(self, token: Token) -> None:
+        if token.kind == "LBRACE":
+            self._close_round()
+        self.open.append(token)
+        if len(self.open) > DEEPEST:
+            message = f"brackets are nested deeper than {DEEPEST}"
+            fail(
+                "E0105", message, self._span(token), help="give the inner parts names of their own"
+            )
+
+    def _closer(self, token: Token) -> None:
+        if token.kind == "RBRACE":
+            self._close_round()
+        if not self.open or (self.open[-1].kind == "LBRACE" and token.kind != "RBRACE"):
+            if token.kind == "RBRACE":
+                self.result.append(token)  # the parser knows better what it stands behind
+            else:
+                message = f"this `{token.text}` closes nothing"
+                self.found.error("E0103", message, self._span(token), help="remove it")
+            return
+        opener = self.open.pop()
+        wanted = CLOSERS[opener.kind]
+        if token.kind != wanted:
+            notes = (Note("opened here", self._span(opener)),)
+            message = f"`{opener.text}` is closed by `{token.text}`"
+            help = f"did you mean `{SIGN[wanted]}`?"
+            self.found.error("E0103", message, self._span(token), help=help, notes=notes)
+        self.result.append(Token(wanted, SIGN[wanted], token.start, token.end, token.first))
+
+    def _begin_line(self, number: int) -> None:
+        """Close what cannot be open where a new statement or item begins."""
+        kind = self.tokens[number].kind
+        after = self.tokens[number + 1].kind if number + 1 < len(self.tokens) else ""
+        named = after not in {"EQUAL", "DOT", "COMMA", "ASSIGN", "LPAR", "RPAR", "LSQB", "_NEWLINE"}
+        if kind in STATEMENTS and named:
+            self._close_round()
+        elif self.open[-1].kind != "LBRACE" and self._lost(number, after):
+            self._close_round()
+        top_level = kind in ITEMS - {"SOLVER"} and after in {"NAME", "STRING"}
+        while self.open and top_level:
+            self._close_last(f"`{self.tokens[number].text}` begins here")
+
+    def _lost(self, number: int, after: str) -> bool:
+        """Whether `name = ...` on a new line begins a statement: the brackets close too late."""
+        if after not in {"EQUAL", "ASSIGN"} or self.result[-2:-1] == []:
+            return False
+        before = next(t.kind for t in reversed(self.result) if t.kind != "_NEWLINE")
+        if before not in {"NAME", "NUMBER", "RPAR", "RSQB", "STRING"}:
+            return False
+        depth = 0
+        for token in self.tokens[number:]:
+            depth += (token.kind in {"LPAR", "LSQB"}) - (token.kind in {"RPAR", "RSQB"})
+            if depth < 0:
+                return False
+            if token.kind in {"LBRACE", "RBRACE"}:
+                return True
+        return True
+
+    def _close_round(self) -> None:
+        while self.open and self.open[-1].kind != "LBRACE":
+            self._close_last("")
+
+    def _close_last(self, why: str) -> None:
+        """Tell that the innermost bracket is never closed, and close it after the last token."""
+        opener = self.open.pop()
+        message = f"this `{opener.text}` is never closed"
+        last = next(t for t in reversed(self.result) if t.kind != "_NEWLINE")
+        end = Span(self.source, max(last.start, last.end - 1), last.end)
+        closer = CLOSERS[opener.kind]
+        help = f"add `{SIGN[closer]}`" + (f" before {why}" if why.startswith("`") else "")
+        notes = () if last is opener else (Note(f"a `{SIGN[closer]}` is missing behind this", end),)
+        self.found.error("E0103", message, self._span(opener), help=help, notes=notes)
+        at = len(self.result)
+        while self.result[at - 1].kind == "_NEWLINE":
+            at -= 1
+        self.result.insert(at, Token(closer, SIGN[closer], last.end, last.end))
+
+    def _span(self, token: Token) -> Span:
+        return Span(self.source, token.start, token.end)

@@ -1,0 +1,228 @@
+"""Text into a syntax tree.
+
+In: a Source.  Out: its `File`, and in the collector every syntax error: after one the parser goes on
+at the next statement.
+
+    loss SoftmaxLoss(scores, label)
+->
+    Loss(Call(Name("SoftmaxLoss"), (Argument(Name("scores")), Argument(Name("label")))))
+
+The parser is the usual LALR(1) automaton over the tables of grammar.lark. Before each statement it
+notes its stack; a statement that cannot be read is told once (slips.py finds the words) and left
+out. Is it the head of a block, a plain head of the same kind takes its place and the block is read.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from latte.errors import Collector, LatteError, Source, Span, fail
+from latte.lang import ast, tables
+from latte.lang.brackets import DEEPEST, ITEMS, STATEMENTS, match_brackets
+from latte.lang.newlines import END, normalize_newlines
+from latte.lang.slips import Break, explain
+from latte.lang.tokens import Token, tokenize
+from latte.lang.tree import Builder
+from latte.lang.walk import depth
+
+# The head that stands in for an unreadable one, by the word it begins with.
+HEADS = {
+    "NEURON": ("NEURON", "NAME", "LPAR", "RPAR"),
+    "LAYER": ("LAYER", "NAME", "LPAR", "RPAR"),
+    "NET": ("NET", "NAME"),
+    "SOLVER": ("SOLVER", "NAME"),
+    "TRAIN": ("TRAIN", "NAME"),
+    "FORWARD": ("FORWARD",),
+    "BACKWARD": ("BACKWARD",),
+    "UPDATE": ("UPDATE",),
+    "IF": ("IF", "NUMBER"),
+    "FOR": ("FOR", "NAME", "IN", "NUMBER", "_RANGE", "NUMBER"),
+}
+CODE_FOR = ("FOR", "NAME", "IN", "NAME")
+MOST = 100  # errors told of one file
+
+
+class Value(NamedTuple):
+    """A symbol on the stack: the state it led to, what was built, and where it stands."""
+
+    state: int
+    built: Any
+    start: int
+    end: int
+
+
+class Parsed(NamedTuple):
+    """A file, and the words of the statements in it that could not be read."""
+
+    file: ast.File
+    lost: frozenset[str]
+
+
+def parse(source: Source) -> ast.File:
+    """The tree of a text that has no syntax errors; raises LatteError with all of them."""
+    found = Collector()
+    parsed = parse_with(source, found)
+    found.raise_errors()
+    return parsed.file
+
+
+def parse_with(source: Source, found: Collector) -> Parsed:
+    """The tree of what could be read; the errors are told to the collector."""
+    try:
+        tokens = match_brackets(tokenize(source, found), source, found)
+    except LatteError as error:  # nothing can be said about what lies deeper
+        found.add(error.diagnostics[0])
+        found.raise_errors()
+        raise
+    parser = _Parser(normalize_newlines(tokens), source, found)
+    file = parser.run()
+    if depth(file) > DEEPEST:
+        _too_deep(file)
+    return Parsed(file, frozenset(parser.lost))
+
+
+def _too_deep(file: ast.File) -> None:
+    item = next(item for item in file.items if depth(item) > DEEPEST - 1)
+    message = f"expressions are nested deeper than {DEEPEST}"
+    fail("E0105", message, item.span, help="give the inner parts names of their own")
+
+
+class _Parser:
+    """The automaton: a stack of values, and the place in the tokens."""
+
+    def __init__(self, tokens: list[Token], source: Source, found: Collector) -> None:
+        self.tables = tables.load()
+        self.tokens = tokens
+        self.source = source
+        self.found = found
+        self.builder = Builder(found)
+        self.stack = [Value(self.tables.start, None, 0, 0)]
+        self.lost: set[str] = set()
+        self.begin = 0  # where the statement begins,
+        self.saved = list(self.stack)  # and the stack there
+
+    def run(self) -> ast.File:
+        """Read all tokens; what cannot be read is told and left out."""
+        place = 0
+        while True:
+            token = self.tokens[place]
+            if not self.step(token):
+                place = self.recover(place)
+            elif token.kind == END:
+                file: ast.File = self.stack[-1].built
+                return ast.File(file.items, span=Span(self.source, 0, len(self.source.text)))
+            else:
+                place += 1
+                if token.kind in {"_NEWLINE", "LBRACE"}:
+                    self.begin, self.saved = place, list(self.stack)
+
+    def step(self, token: Token) -> bool:
+        """Reduce while the tables say so, then shift; False where neither is possible."""
+        if not self.accepts(token.kind):
+            return False
+        while True:
+            to = self.tables.actions[self.stack[-1].state][token.kind]
+            if to >= 0:
+                self.stack.append(Value(to, token, token.start, token.end))
+                return True
+            if self.reduce(self.tables.rules[~to]):
+                return True
+
+    def accepts(self, kind: str) -> bool:
+        """Whether a token of this kind could be shifted now, perhaps after reductions."""
+        states = [value.state for value in self.stack]
+        while (to := self.tables.actions[states[-1]].get(kind)) is not None:
+            if to >= 0:
+                return True
+            rule = self.tables.rules[~to]
+            if rule.length:
+                del states[-rule.length :]
+            states.append(self.tables.actions[states[-1]][rule.origin])
+            if states[-1] == self.tables.accept:
+                return kind == END
+        return False
+
+    def reduce(self, rule: tables.Rule) -> bool:
+        """Replace a rule's symbols by its node; True when that was the whole file."""
+        at = len(self.stack) - rule.length
+        symbols = self.stack[at:]
+        del self.stack[at:]
+        start = symbols[0].start if symbols else self.stack[-1].end
+        end = symbols[-1].end if symbols else start
+        built = self.make(rule, symbols, start, end)
+        state = self.tables.actions[self.stack[-1].state][rule.origin]
+        self.stack.append(Value(state, built, start, end))
+        return state == self.tables.accept
+
+    def make(self, rule: tables.Rule, symbols: list[Value], start: int, end: int) -> Any:
+        children: list[Any] = []
+        for what, position in rule.plan:
+            if what == tables.MISSING:
+                children.append(None)
+            elif what == tables.KEEP:
+                children.append(symbols[position].built)
+            else:
+                children.extend(symbols[position].built)
+        if not rule.name:
+            return children
+        if rule.single and len(children) == 1:
+            return children[0]
+        return self.builder.build(rule.name, children, Span(self.source, start, end))
+
+    def recover(self, place: int) -> int:
+        """Tell what is wrong at `place`; the place to go on, the stack made ready for it."""
+        accepted = self.all_accepted()
+        self.stack = list(self.saved)
+        starts = self.all_accepted()
+        slip = explain(Break(self.source, self.tokens, self.begin, place, starts, accepted))
+        if not self.told_before(place):
+            slip.tell(self.found)
+        resumed = self.resume(place, slip.meant or self.tokens[self.begin].kind, END in starts)
+        self.lost.update(t.text for t in self.tokens[self.begin : resumed] if t.text.isidentifier())
+        self.begin, self.saved = resumed, list(self.stack)
+        return resumed
+
+    def all_accepted(self) -> frozenset[str]:
+        row = self.tables.actions[self.stack[-1].state]
+        return frozenset(kind for kind in row if self.accepts(kind))
+
+    def told_before(self, place: int) -> bool:
+        """Whether something in this statement was told already, so that this may follow from it."""
+        start, end = self.tokens[self.begin].start, self.tokens[place].end
+        spans = [told.span for told in self.found.diagnostics if told.span]
+        return len(spans) >= MOST or any(start <= s.start <= s.end <= end + 1 for s in spans)
+
+    def resume(self, place: int, head: str, top: bool) -> int:
+        """Where the next statement begins that can be read, or the block of this one."""
+        level = 0
+        for at in range(self.begin, len(self.tokens)):
+            token = self.tokens[at]
+            level += (token.kind in {"LPAR", "LSQB"}) - (token.kind in {"RPAR", "RSQB"})
+            if token.kind == END or (at > self.begin and level <= 0 and self.begins(at, top)):
+                return at
+            if at < place or (top and head not in HEADS):
+                continue
+            if token.kind == "LBRACE" and self.put_head(head):
+                return at
+            if token.kind == "RBRACE" and at > self.begin:
+                return at
+            if token.kind == "_NEWLINE":
+                return at + 1
+        raise AssertionError("tokens end with $END")
+
+    def begins(self, at: int, top: bool) -> bool:
+        """Whether a line begins here, and on it surely a statement."""
+        token, after = self.tokens[at], self.tokens[at + 1].kind
+        if top or not token.first:
+            return token.first and token.kind in ITEMS and after in {"NAME", "STRING"}
+        return after in {"EQUAL", "ASSIGN"} or (token.kind in STATEMENTS and after == "NAME")
+
+    def put_head(self, word: str) -> bool:
+        """Shift a plain head in place of the unreadable one, where one of its kind may stand."""
+        before = list(self.stack)
+        for head in (HEADS.get(word, ()), CODE_FOR if word == "FOR" else ()):
+            dummies = [Token(kind, "0" if kind == "NUMBER" else "_", 0, 0) for kind in head]
+            if head and all(self.step(dummy) for dummy in dummies) and self.accepts("LBRACE"):
+                return True
+            self.stack = list(before)
+        return False

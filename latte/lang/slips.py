@@ -1,0 +1,379 @@
+"""What went wrong at a token that the grammar does not allow, in the words of a person.
+
+In: the tokens, where the statement begins, where it broke, what could have stood there instead.
+Out: a `Slip`. The rules below are asked in order; the first that knows the mistake answers.
+
+    ensembel out[j: n] = ReLU(x[j])   ->  unknown statement `ensembel`; did you mean `ensemble`?
+    x = Conv(image 20)                ->  expected `,` or `)`, found `20`; is a `,` missing here?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from latte.errors import Collector, Source, Span, closest
+from latte.lang.newlines import END
+from latte.lang.tables import load
+from latte.lang.tokens import Token
+
+OPERANDS = {"NAME", "NUMBER", "LPAR", "STRING", "REDUCER", "TRUE", "FALSE"}
+INFIX = {"PLUS", "MINUS", "TIMES", "POWER", "COMPARE", "AND", "OR", "_ARROW", "_WINDOW", "_RANGE"}
+DANGLING = INFIX | {"EQUAL", "ASSIGN", "NOT", "COMMA", "BY", "THEN", "ELSE", "DOT", "WITH", "COLON"}
+RESERVED = {"LET", "IF", "THEN", "ELSE", "FOR", "IN", "AND", "OR", "NOT", "TRUE", "FALSE", "EACH"}
+RESERVED |= {"BY", "WITH", "REDUCER"}
+
+# Where a statement may stand, and what it looks like there.
+BELONGS = {
+    "IMPORT": ("at the top of a file", '`import "mine.latte"`'),
+    "CONST": ("at the top level of a file", "`const width = 64`"),
+    "INIT": ("at the top level of a file", "`init small(n) = gaussian(0, 1 / n)`"),
+    "SCHEDULE": ("at the top level of a file", "`schedule decay(rate) = rate / (1 + t)`"),
+    "NEURON": ("at the top level of a file", "`neuron Square(x) = x * x`"),
+    "LAYER": ("at the top level of a file", "`layer Name(source[i...]) { ... }`"),
+    "NET": ("at the top level of a file", "`net Name { ... }`"),
+    "SOLVER": ("at the top level of a file or in `train`", "`solver Momentum(rate = 0.01)`"),
+    "TRAIN": ("at the top level of a file", "`train Name { batch 64 }`"),
+    "REQUIRE": ("in a layer or net", '`require n >= 1, "n must be at least 1"`'),
+    "PARAM": ("in a layer or net", "`param weight[n, c] = xavier(c)`"),
+    "RUNNING": ("in a layer or net", "`running mean[c] = 0`"),
+    "ENSEMBLE": ("in a layer or net", "`ensemble out[i: n] = ReLU(source[i])`"),
+    "INPUT": ("in a net", "`input image[1, 28, 28]`"),
+    "LOSS": ("in a net", "`loss SoftmaxLoss(scores, label)`"),
+    "METRIC": ("in a net", "`metric accuracy = Accuracy(scores, label)`"),
+    "UPDATE": ("in a layer, net or solver", "`update mean[i] = 0.9 * mean[i] + 0.1 * m[i]`"),
+    "STATE": ("in a neuron or solver", "`state at = argmax(i) x[i]`"),
+    "FORWARD": ("in a neuron", "`forward { value = x * x }`"),
+    "BACKWARD": ("in a neuron", "`backward { x.grad += 2 * x * value.grad }`"),
+    "LET": ("in `forward`, `backward` or `update`", "`let energy = x * x`"),
+    "BATCH": ("in `train`", "`batch 64`"),
+    "EPOCHS": ("in `train`", "`epochs 4`"),
+    "FOR": ("in a body", "`for i in 0 .. 4 { ... }`, or over a window `for i in x { ... }`"),
+    "IF": ("in a body", "`if n > 1 { ... } else { ... }`"),
+}
+# What other languages call it.
+FOREIGN = {
+    "def": "layer", "function": "layer", "func": "layer", "module": "layer", "class": "layer",
+    "model": "net", "network": "net", "var": "let", "weight": "param", "parameter": "param",
+    "optimizer": "solver", "using": "import", "from": "import", "include": "import",
+    "assert": "require", "elif": "else if", "while": "for", "return": "out =", "epoch": "epochs",
+    "buffer": "running", "elseif": "else if", "function_": "neuron", "criterion": "loss",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """A syntax error in words; `meant` is the statement word that was probably meant."""
+
+    code: str
+    message: str
+    span: Span
+    label: str = ""
+    help: str = ""
+    meant: str = ""
+
+    def tell(self, found: Collector) -> None:
+        found.error(self.code, self.message, self.span, label=self.label, help=self.help)
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Where a statement broke: `starts` may begin a statement here, `accepted` may stand at place."""
+
+    source: Source
+    tokens: list[Token]
+    begin: int
+    place: int
+    starts: frozenset[str]
+    accepted: frozenset[str]
+
+    @property
+    def first(self) -> Token:
+        return self.tokens[self.begin]
+
+    @property
+    def here(self) -> Token:
+        return self.tokens[self.place]
+
+    @property
+    def before(self) -> Token:
+        return self.tokens[max(self.place - 1, 0)]
+
+    @property
+    def after(self) -> Token:
+        return self.tokens[min(self.place + 1, len(self.tokens) - 1)]
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The statement words possible here, and the terminals they are."""
+        known = load().words
+        return {word: kind for word, kind in known.items() if kind in self.starts & set(BELONGS)}
+
+    @property
+    def room(self) -> str:
+        """What kind of body the statement stands in."""
+        if END in self.starts:
+            return "the top level of a file"
+        if "BATCH" in self.starts:
+            return "`train`"
+        if "LET" in self.starts:
+            return "`forward`, `backward` and `update`"
+        if "FORWARD" in self.starts:
+            return "a neuron"
+        return "a solver" if "STATE" in self.starts else "a layer or net"
+
+    def span(self, token: Token) -> Span:
+        """Where a token stands; a line's end is shown as the place behind its last character."""
+        if token.kind in {"_NEWLINE", END} and self.place > 0:
+            last = self.before
+            return Span(self.source, last.end, min(last.end + 1, len(self.source.text)))
+        return Span(self.source, token.start, max(token.end, token.start + 1))
+
+    def slip(self, code: str, message: str, label: str = "", help: str = "") -> Slip:
+        return Slip(code, message, self.span(self.here), label, help)
+
+
+def explain(broken: Break) -> Slip:
+    """The first rule that knows the mistake; the last one always answers."""
+    for rule in RULES:
+        slip = rule(broken)
+        if slip:
+            return slip
+    return expected(broken)
+
+
+def stray_closer(b: Break) -> Slip | None:
+    if b.place == b.begin and b.here.kind == "RBRACE":
+        return b.slip("E0103", "this `}` closes nothing", help="remove it, or add the `{`")
+    return None
+
+
+def foreign_comment(b: Break) -> Slip | None:
+    if b.place == b.begin and b.here.text in {"//", "/", "*", "-"}:
+        return b.slip(
+            "E0100", f"`{b.here.text}` begins no statement", help="comments begin with `#`"
+        )
+    return None
+
+
+def misplaced(b: Break) -> Slip | None:
+    """A statement word that exists, but not in this kind of body."""
+    if b.place > b.begin + 1 or b.first.kind not in BELONGS or b.first.kind in b.starts - {"NAME"}:
+        if not (b.place == b.begin + 1 and b.first.kind in BELONGS and _only_a_name(b)):
+            return None
+    where, form = BELONGS[b.first.kind]
+    message = f"`{b.first.text}` cannot stand in {b.room}"
+    if b.room.startswith("the top"):
+        message = f"`{b.first.text}` cannot stand at {b.room}"
+    return Slip("E0107", message, b.span(b.first), help=f"it stands {where}: {form}")
+
+
+def _only_a_name(b: Break) -> bool:
+    """Whether the statement's word could here be nothing but a name: `loss x` in a neuron."""
+    return b.accepted <= {"EQUAL", "ASSIGN", "LSQB", "DOT"} and b.here.kind in OPERANDS | {"LBRACE"}
+
+
+def unknown_statement(b: Break) -> Slip | None:
+    """A word that begins no statement, misspelt or of another language."""
+    word = b.first
+    second = b.tokens[min(b.begin + 1, len(b.tokens) - 1)]
+    known_as_name = "NAME" in b.starts
+    if not word.text.isidentifier() or word.kind in BELONGS or b.place > b.begin + known_as_name:
+        return None
+    if known_as_name and second.kind in {"LPAR", "_NEWLINE", *INFIX} and word.text not in FOREIGN:
+        return None
+    meant = FOREIGN.get(word.text) or closest(word.text, b.words)
+    anywhere = closest(word.text, [w for w, k in load().words.items() if k in BELONGS])
+    if meant is None and anywhere and second.kind in {"NAME", "LPAR", "STRING"}:
+        where, form = BELONGS[load().words[anywhere]]
+        help = f"did you mean `{anywhere}`? It stands {where}"
+    else:
+        help = f"did you mean `{meant}`?" if meant else _choices(b)
+    message = f"unknown statement `{word.text}`"
+    if word.kind in RESERVED:
+        message = f"`{word.text}` begins no statement in {b.room}"
+    return Slip("E0104", message, b.span(word), help=help, meant=b.words.get(meant or "", ""))
+
+
+def _choices(b: Break) -> str:
+    if END not in b.starts and "NAME" in b.starts:
+        return "a statement is `name = value`, or begins with " + _listed(sorted(b.words))
+    return f"{b.room} holds " + _listed(sorted(b.words))
+
+
+def unbound_value(b: Break) -> Slip | None:
+    """`Conv(image, 20)` alone: a value that nobody can use."""
+    if b.place != b.begin + 1 or b.first.kind != "NAME" or b.here.kind not in {"LPAR", *INFIX}:
+        return None
+    help = f"bind it: `name = {b.first.text}...`"
+    return Slip("E0111", "a value stands here, but no name for it", b.span(b.first), help=help)
+
+
+def assigned_in_layer(b: Break) -> Slip | None:
+    if b.here.kind == "ASSIGN" and b.accepted & {"EQUAL"}:
+        help = "bind a new name with `=`; a running value changes by `update`"
+        message = f"`{b.here.text}` works on the locals of a neuron or solver"
+        return b.slip("E0107", message, help=help)
+    return None
+
+
+def single_equal(b: Break) -> Slip | None:
+    if b.here.kind == "EQUAL" and "COMPARE" in b.accepted and not _after_line_end(b):
+        return b.slip("E0100", "expected a comparison, found `=`", help="compare with `==`")
+    if b.here.text == "==" and "EQUAL" in b.accepted:
+        return b.slip("E0100", "expected `=`, found `==`", help="bind with a single `=`")
+    return None
+
+
+def dangling(b: Break) -> Slip | None:
+    """An operator with nothing behind it, on this line or joined to the next by it."""
+    at = b.place - 1
+    if _after_line_end(b):
+        at -= 1
+    operator = b.tokens[max(at, 0)]
+    if at <= b.begin - 1 or operator.kind not in DANGLING or b.here.kind in OPERANDS | INFIX:
+        if not (at >= b.begin and operator.kind in DANGLING and b.tokens[at + 1].first):
+            return None
+    if operator.kind == "COLON" or not (
+        b.tokens[at + 1].first
+        or b.here.kind in {"RPAR", "RSQB", "RBRACE", "_NEWLINE", END, "COMMA"}
+    ):
+        return None
+    message = f"nothing follows this `{operator.text}`"
+    span = Span(b.source, operator.start, operator.end)
+    help = "a value is missing" if operator.kind != "COMMA" else "remove it, or add a value"
+    return Slip("E0100", message, span, help=help)
+
+
+def _after_line_end(b: Break) -> bool:
+    """`x = a +` and `y = b` below: the break is at the second `=`, the slip above it."""
+    return b.here.kind in {"EQUAL", "ASSIGN"} and b.before.first and b.place > b.begin + 1
+
+
+def python_conditional(b: Break) -> Slip | None:
+    if b.here.kind != "IF":
+        return None
+    if b.before.kind in INFIX | {"NOT"}:
+        help = "write `(if a then b else c)`"
+        return b.slip("E0100", "an `if` inside an expression stands in brackets", help=help)
+    help = "write `if condition then a else b`"
+    return b.slip("E0100", "expected an operator, found `if`", help=help)
+
+
+def chained_comparison(b: Break) -> Slip | None:
+    if b.here.kind == "COMPARE" and "AND" in b.accepted:
+        help = f"write `a {b.here.text} b and b {b.here.text} c`"
+        return b.slip("E0100", "comparisons cannot be chained", help=help)
+    return None
+
+
+def reserved_name(b: Break) -> Slip | None:
+    operand = {"NUMBER", "LPAR"} <= b.accepted
+    if b.here.kind in RESERVED and "NAME" in b.accepted and not operand:
+        help = f"choose another, such as `{b.here.text}_`"
+        return b.slip("E0100", f"`{b.here.text}` is a reserved word, not a name", help=help)
+    return None
+
+
+def bare_point(b: Break) -> Slip | None:
+    near = {b.before.kind, b.after.kind}
+    if b.here.kind == "DOT" and "NUMBER" in near and "LPAR" in b.accepted:
+        return b.slip("E0100", "a number begins with a digit", help=f"write `0.{b.after.text}`")
+    if b.before.kind == "DOT" and b.place > 1 and b.tokens[b.place - 2].kind == "NUMBER":
+        return b.slip("E0100", "a number ends with a digit", help="write `1.0` or `1`")
+    if b.here.kind == "DOT" and b.before.kind == "NUMBER":
+        return b.slip("E0100", "a number ends with a digit", help=f"write `{b.before.text}.0`")
+    return None
+
+
+def empty_brackets(b: Break) -> Slip | None:
+    if b.here.kind == "RSQB" and b.before.kind == "LSQB":
+        help = "leave the brackets out, or write `[...]` for everything"
+        return b.slip("E0100", "nothing stands between these brackets", help=help)
+    return None
+
+
+def missing_comma(b: Break) -> Slip | None:
+    """Two values side by side."""
+    if b.here.kind not in OPERANDS | {"LSQB", "LET"} or b.before.kind not in {
+        *{"NAME", "NUMBER", "RPAR", "RSQB", "STRING"}
+    }:
+        return None
+    if b.before.kind == "NUMBER" and b.here.kind == "NAME" and b.before.end == b.here.start:
+        help = f"write `{b.before.text} * {b.here.text}`"
+        return b.slip("E0100", f"a number runs into `{b.here.text}`", help=help)
+    if "COMMA" not in b.accepted or not b.accepted & {"RPAR", "RSQB"}:
+        return None
+    closer = "`)`" if "RPAR" in b.accepted else "`]`"
+    message = f"expected `,` or {closer}, found {_shown(b.here)}"
+    return b.slip("E0100", message, label="is a `,` missing before this?")
+
+
+def expected(b: Break) -> Slip:
+    """The last word: what could stand here, and what does."""
+    names = _phrases(b.accepted)
+    message = f"expected {_either(names)}, found {_shown(b.here)}"
+    if not names:
+        message = f"{_shown(b.here)} cannot stand here"
+    help = ""
+    if b.first.kind in BELONGS and b.first.kind in b.starts and b.place > b.begin:
+        help = f"`{b.first.text}` is written {BELONGS[b.first.kind][1]}"
+    return b.slip("E0100", message, help=help)
+
+
+RULES: tuple[Callable[[Break], Slip | None], ...] = (
+    stray_closer,
+    foreign_comment,
+    misplaced,
+    unknown_statement,
+    unbound_value,
+    assigned_in_layer,
+    bare_point,
+    single_equal,
+    dangling,
+    python_conditional,
+    chained_comparison,
+    reserved_name,
+    empty_brackets,
+    missing_comma,
+)
+
+SIGNS = {
+    "COMMA": "`,`", "RPAR": "`)`", "RSQB": "`]`", "RBRACE": "`}`", "LBRACE": "`{`", "EQUAL": "`=`",
+    "COLON": "`:`", "THEN": "`then`", "ELSE": "`else`", "IN": "`in`", "LPAR": "`(`", "LSQB": "`[`",
+    "_RANGE": "`..`", "CLASS": "`class`",
+}  # fmt: skip
+
+
+def _phrases(accepted: frozenset[str]) -> list[str]:
+    """What may stand here, in a few words."""
+    if {"NAME", "NUMBER", "LPAR"} <= accepted:
+        return ["a value"]
+    if "NAME" in accepted:
+        return ["a name"] + (["`)`"] if "RPAR" in accepted else [])
+    if "STRING" in accepted:
+        return ["a string"]
+    wanted = [kind for kind in ("THEN", "ELSE", "IN", "_RANGE") if kind in accepted]
+    if wanted and not accepted & {"RPAR", "RSQB", "COMMA"}:
+        return [SIGNS[kind] for kind in wanted]
+    signs = [sign for kind, sign in SIGNS.items() if kind in accepted and kind != "LSQB"]
+    if not signs and "LSQB" in accepted:
+        signs = ["`[`"]
+    return signs[:4] + (["the end of the line"] if "_NEWLINE" in accepted else [])
+
+
+def _shown(token: Token) -> str:
+    if token.kind == END:
+        return "the end of the file"
+    if token.kind == "_NEWLINE":
+        return "`;`" if token.text == ";" else "the end of the line"
+    text = token.text if len(token.text) < 40 else token.text[:37] + "..."
+    return text if token.kind == "STRING" else f"`{text}`"
+
+
+def _either(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + (names or [""])[-1]
+
+
+def _listed(words: list[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
