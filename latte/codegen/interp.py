@@ -130,6 +130,8 @@ def _store(write: Write, value: Array, grid: _Grid) -> None:
     mask = np.broadcast_to(True if grid.mask is None else grid.mask, shape)
     spots = tuple(np.broadcast_to(place, shape)[mask] for place in index)
     chosen = np.broadcast_to(value, shape)[mask]
+    if not index:  # one number: NumPy wants no array of values for it
+        spots, target = (np.zeros(chosen.shape, int),), target.reshape(1)
     if write.add:
         np.add.at(target, spots, chosen)
     else:
