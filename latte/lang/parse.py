@@ -66,10 +66,10 @@ def parse(source: Source) -> ast.File:
     return parsed.file
 
 
-def parse_with(source: Source, found: Collector) -> Parsed:
-    """The tree of what could be read; the errors are told to the collector."""
+def parse_with(source: Source, found: Collector, start: int = 0, end: int | None = None) -> Parsed:
+    """The tree of what could be read of a text, or a part of it; errors go to the collector."""
     try:
-        tokens = match_brackets(tokenize(source, found), source, found)
+        tokens = match_brackets(tokenize(source, found, start, end), source, found)
     except LatteError as error:  # nothing can be said about what lies deeper
         found.add(error.diagnostics[0])
         found.raise_errors()

@@ -48,14 +48,17 @@ def pattern() -> re.Pattern[str]:
     return re.compile("|".join([WORD, *parts, QUOTED, STRAY]), re.DOTALL)
 
 
-def tokenize(source: Source, found: Collector, comments: bool = False) -> list[Token]:
-    """The tokens of a text, blanks left out, comments too unless they are asked for."""
+def tokenize(
+    source: Source, found: Collector, start: int = 0, end: int | None = None
+) -> list[Token]:
+    """The tokens of a text, or a part of it, without blanks and comments."""
     words = tables.load().words
     tokens: list[Token] = []
     first = True
-    for match in pattern().finditer(source.text):
+    stop = len(source.text) if end is None else end
+    for match in pattern().finditer(source.text, start, stop):
         kind, text = match.lastgroup or "", match.group()
-        if kind == "SPACE" or (kind == "COMMENT" and not comments):
+        if kind in {"SPACE", "COMMENT"}:
             continue
         if kind == "NAME":
             kind = words.get(text, kind)
