@@ -201,18 +201,24 @@ class Recorder:
 
     def minimum(self, a: Number, b: Number) -> Term:
         """Of integers the least; of floats NaN if one operand is NaN, the first in a tie."""
-        return self._extreme("min", "gt", a, b)
+        return self._extreme("min", ("gt", "le"), a, b)
 
     def maximum(self, a: Number, b: Number) -> Term:
         """Of integers the greatest; of floats NaN if one operand is NaN, the first in a tie."""
-        return self._extreme("max", "lt", a, b)
+        return self._extreme("max", ("lt", "ge"), a, b)
 
-    def _extreme(self, operator: Operator, second: Operator, a: Number, b: Number) -> Term:
+    def _extreme(
+        self, operator: Operator, compares: tuple[Operator, Operator], a: Number, b: Number
+    ) -> Term:
+        """One select is enough where one operand is a number, which is never NaN."""
         if self._common(a, b).kind != "f32":
             return self.binary(operator, a, b)
-        chosen = self.select(self.compare(second, a, b), b, a)
-        if not isinstance(b, Term):
-            return chosen  # a number is never NaN
+        if _is_constant(a):
+            return self.select(self.compare(compares[1], a, b), a, b)
+        chosen = self.select(self.compare(compares[0], a, b), b, a)
+        if _is_constant(b):
+            return chosen
+        assert isinstance(b, Term)
         return self.select(b.ne(b), b, chosen)
 
     def call(self, function: Operator, *operands: Term) -> Term:
@@ -307,6 +313,10 @@ class Recorder:
             return self.binary("and", a, divisor - 1)
         return a - (a // divisor) * divisor
 
+    def materialized(self, a: Term) -> Term:
+        """The same value with its constant offset added."""
+        return Term(self, self.operand(a, a.type)) if a.offset else a
+
     # Operands and recording
 
     def term(self, value: Number, type_: Type) -> Term:
@@ -368,6 +378,10 @@ def _statement(
         return Operation(result, operator, operands)
     assert order is not None
     return Shuffle(result, operands[0], operands[1], order)
+
+
+def _is_constant(a: Number) -> bool:
+    return not isinstance(a, Term) or isinstance(a.operand, Constant)
 
 
 def vector_type(kind: Kind, lanes: int) -> Type:

@@ -1,0 +1,172 @@
+"""Lowers any kernel to vector code: loops over units and axes, lanes along one of them.
+
+In: a Kernel, its Program, the machine.  Out: `Lowered`: one function that runs a range of units.
+
+    kernel relu [n, f: 20, y: 24, x: 24]     out[n, f, y, x] = max(in[n, f, y, x], 0)
+    ->  for unit = first .. last              (units are items)
+          for block = 0 .. 720                (f, y, x are one axis of 11520 elements)
+            v = load in[...] : f32x16;  store max(v, 0) -> out[...]
+
+Always right, whatever the layout and the sizes; `contract.py` is faster for contractions. An index
+that depends on values is checked: a wrong one is recorded in the fault slots (`vector.py`).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from itertools import chain
+
+from latte.compiler.affine import axis
+from latte.compiler.builder import Builder
+from latte.compiler.expression import Axis, Expression
+from latte.compiler.ir import Kernel, Program, Serial
+from latte.compiler.lower_memory import store
+from latte.compiler.lower_plan import Loop, Plan, plan
+from latte.compiler.lower_scope import Scope
+from latte.compiler.lower_stage import stage
+from latte.compiler.lower_value import value
+from latte.compiler.machine import Machine
+from latte.compiler.values import Integer, Term
+from latte.compiler.vector import Lowered, Units
+
+
+def lower(kernel: Kernel, program: Program, machine: Machine) -> Lowered:
+    """The code of one kernel for this machine's vector width. Steps of a surrounding serial loop
+    are the function's argument `t`."""
+    scope = Scope(Builder(kernel.name), program, machine.width)
+    scope.written = frozenset(write.buffer for write in kernel.writes)
+    scope.add_lets(kernel.lets)
+    scope.declare(kernel.axes)
+    chosen = plan(scope, kernel)
+    _serial_axis(scope, kernel)
+    return _Nest(scope, kernel, chosen).lowered()
+
+
+def _serial_axis(scope: Scope, kernel: Kernel) -> None:
+    """Binds the axis of the serial loop around the kernel."""
+    for item in chain.from_iterable(phase.items for phase in scope.program.phases):
+        if isinstance(item, Serial) and any(inner is kernel for inner in item.items):
+            scope.declare((item.axis,))
+            scope.bind(item.axis.name, scope.b.step)
+            return
+
+
+class _Nest:
+    """The state of emitting one kernel."""
+
+    def __init__(self, scope: Scope, kernel: Kernel, chosen: Plan) -> None:
+        self.scope, self.kernel, self.plan, self.b = scope, kernel, chosen, scope.b
+        self.guards = {id(guard): guard for guard in kernel.where}
+        for name, view in chosen.views:
+            scope.views[name] = view
+        for loop in chosen.loops:
+            scope.ranges[loop.variable] = (0, loop.size - 1)
+        if chosen.lane_axis is not None:
+            self._see_lane(chosen.lane_axis)
+
+    def _see_lane(self, entry: Axis) -> None:
+        scope, lanes = self.scope, self.plan.lanes
+        view = axis(f"{entry.name}.block") * lanes + axis(self.plan.lane)
+        scope.ranges[self.plan.lane] = (0, lanes - 1)
+        for name, old in scope.views.items():
+            scope.views[name] = old.substitute({entry.name: view})
+        if entry.name in scope.sizes:
+            scope.views[entry.name] = view
+
+    def lowered(self) -> Lowered:
+        """Emits the loop over units and gives the finished function."""
+        for write in self.kernel.writes:
+            self.scope.pointer(write.buffer)
+        fixed, batched = self._unit_count()
+        with self.b.loop(self.b.first, self.b.last) as unit, self.scope.inner():
+            self._open(self._digits(unit), 0)
+        function = self.b.function()
+        units = Units(fixed, batched, self.plan.points)
+        return Lowered(function, tuple(self.scope.pointers), units)
+
+    def _unit_count(self) -> tuple[int, bool]:
+        fixed, batched = 1, False
+        for loop in self.plan.loops[: self.plan.units]:
+            if loop.axis.symbol == "n":
+                batched = True
+            else:
+                fixed *= loop.size
+        return fixed, batched
+
+    def _digits(self, unit: Integer) -> list[tuple[Loop, Integer]]:
+        """The variables of the unit loops: the batch varies slowest."""
+        loops = self.plan.loops[: self.plan.units]
+        batch = [loop for loop in loops if loop.axis.symbol == "n"]
+        values: dict[str, Integer] = {}
+        rest, fixed = unit, [loop for loop in loops if loop.axis.symbol != "n"]
+        for place, loop in reversed(list(enumerate(fixed))):
+            if loop.size == 1:
+                values[loop.variable] = 0
+            elif place == 0 and not batch:
+                values[loop.variable] = rest
+            else:
+                values[loop.variable] = rest % loop.size
+                rest = rest // loop.size
+        for loop in batch:
+            values[loop.variable] = rest
+        return [(loop, values[loop.variable]) for loop in loops]
+
+    def _open(self, digits: list[tuple[Loop, Integer]], level: int) -> None:
+        """Enters the loops from `level` on; those of units have their value already."""
+        loops = self.plan.loops
+        with ExitStack() as stack:
+            if level == 0:
+                self._enter(stack, not loops)
+            if level == len(loops):
+                self._point()
+                return
+            loop = loops[level]
+            if level < len(digits):
+                place = digits[level][1]
+            else:
+                length = loop.size if loop.lane else self.scope.length(loop.axis)
+                place = stack.enter_context(self.b.loop(0, length))
+            stack.enter_context(self.scope.inner())
+            if loop.lane:
+                self._start_lane(loop, place)
+            self.scope.bind(loop.variable, place)
+            self._enter(stack, level + 1 == len(loops))
+            self._open(digits, level + 1)
+
+    def _start_lane(self, loop: Loop, place: Integer) -> None:
+        """From here on the lane is known; the last block may be partial."""
+        scope, lanes, size = self.scope, self.plan.lanes, loop.axis.size
+        scope.lane, scope.lanes = self.plan.lane, lanes
+        if size % lanes == 0:
+            return
+        left = size - place * lanes
+        if isinstance(left, Term):
+            left = self.b.convert(self.b.materialized(left), "i32")
+        scope.tail = self.b.lane_numbers(lanes, "i32") < left
+        scope.mask = scope.both(scope.mask, scope.tail)
+
+    def _enter(self, stack: ExitStack, innermost: bool) -> None:
+        """Guards that are known now, then all that inner loops do not change."""
+        scope = self.scope
+        waiting = list(self.guards.values())
+        for guard in waiting:
+            if guard.index.axes() <= scope.bound:
+                del self.guards[id(guard)]
+                holds = scope.guard(guard)
+                if isinstance(holds, Term) and holds.type.lanes > 1:
+                    scope.mask = scope.both(scope.mask, holds)
+                else:
+                    stack.enter_context(
+                        self.b.when(holds if isinstance(holds, Term) else bool(holds))
+                    )
+        if not innermost:
+            stage(scope, self._expressions(), not self.guards, value)
+
+    def _expressions(self) -> list[Expression]:
+        lets = [let.expression for let in self.kernel.lets]
+        return [*lets, *(write.expression for write in self.kernel.writes)]
+
+    def _point(self) -> None:
+        values = [value(self.scope, write.expression) for write in self.kernel.writes]
+        for write, number in zip(self.kernel.writes, values, strict=True):
+            store(self.scope, write, number, value)

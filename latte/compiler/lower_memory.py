@@ -1,0 +1,190 @@
+"""Loads and stores of elements: splat, contiguous, gathered or masked, as the lane asks.
+
+In: a buffer, a logical index, a scope.  Out: the address in elements, and the access.
+
+    x[n, c, y]   lane y, stored row-major    ->  load b0[n*.. + c*.. + y] : f32x16
+    table[w[n], d]   lane d                  ->  check 0 <= w < size; load b1[w*D + d] : f32x16
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from latte.compiler.affine import Affine
+from latte.compiler.expression import Expression, Index, Load
+from latte.compiler.ir import Dim, Write
+from latte.compiler.lower_access import (
+    Storage,
+    flat_position,
+    inside,
+    lane_stride,
+    split_lane,
+    value_entries,
+)
+from latte.compiler.lower_scope import Scope, Value
+from latte.compiler.values import Integer, Term
+from latte.compiler.vector import BYTES, F32, FIRST_SCALAR, I32, U8, Kind, Type, fault_slot
+
+Evaluate = Callable[[Scope, Expression], Value]
+
+LINE = 64  # bytes that every buffer is aligned to
+WIDE = 1 << 31  # elements from which lane numbers need 64 bits
+
+TYPES: dict[str, Type] = {"f32": F32, "i32": I32, "u8": U8}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an access goes: `index` is an integer (contiguous or the same for all lanes) or a
+    vector of them; `lanes` is how many elements; `valid` where a value-dependent index is inside
+    its axis."""
+
+    index: Integer
+    lanes: int
+    alignment: int
+    varies: bool
+    valid: Term | None = None
+
+
+def load(scope: Scope, node: Load, evaluate: Evaluate) -> Value:
+    """The element in every lane, or a scalar where all lanes have the same. Bytes count as i32."""
+    stored, place = scope.storage(node.buffer), _place(scope, node.buffer, node.index, evaluate)
+    safe = inside(stored.buffer, node.index, scope.ranges) and place.valid is None
+    mask = scope.tail if safe and place.varies else None if safe else scope.mask
+    if mask is not None and mask.type.lanes > place.lanes:
+        mask = scope.b.reduce("any", mask)
+    elif mask is not None and mask.type.lanes < place.lanes:
+        mask = scope.b.splat(mask, place.lanes)
+    value = scope.b.load(
+        scope.pointer(node.buffer),
+        place.index,
+        place.lanes,
+        stored.buffer.element,
+        place.alignment,
+        mask,
+    )
+    return scope.b.convert(value, "i32") if value.type.kind == "u8" else value
+
+
+def store(scope: Scope, write: Write, value: Value, evaluate: Evaluate) -> None:
+    """Stores, or adds to, the element of every lane that counts and whose index is inside."""
+    b, stored = scope.b, scope.storage(write.buffer)
+    place = _place(scope, write.buffer, write.index, evaluate, clamp=False)
+    pointer, element = scope.pointer(write.buffer), stored.buffer.element
+    mask = scope.both(scope.mask, place.valid)
+    if mask is not None and mask.type.lanes < place.lanes:
+        mask = b.splat(mask, place.lanes)
+    term = element_value(scope, value, element, place.lanes)
+    if write.add:
+        old = b.load(pointer, place.index, place.lanes, element, place.alignment, mask)
+        term = old + term
+    b.store(term, pointer, place.index, alignment=place.alignment, mask=mask)
+
+
+def element_value(scope: Scope, value: Value, element: str, lanes: int) -> Term:
+    """A value as it is stored: bytes and integers cut off, truth values 0 or 1."""
+    b, type_ = scope.b, TYPES[element]
+    if not isinstance(value, Term):
+        return b.splat(value, lanes, type_.kind)
+    if value.type.kind == "f32" and element == "u8":
+        value = b.convert(value, "i32")
+    value = b.convert(value, type_.kind)
+    return b.splat(value, lanes)
+
+
+def _place(
+    scope: Scope, buffer: str, index: tuple[Index, ...], evaluate: Evaluate, clamp: bool = True
+) -> Place:
+    stored = scope.storage(buffer)
+    position = scope.resolve(flat_position(stored, index))
+    entries = value_entries(index)
+    if entries:
+        return _value_place(scope, stored, position, entries, evaluate, clamp)
+    if not scope.varies(position):
+        return Place(scope.integer(position), 1, BYTES[stored.buffer.element], False)
+    if lane_stride(position, scope.lane) == 1:
+        alignment = _alignment(position, scope.lane, BYTES[stored.buffer.element])
+        base = scope.integer(split_lane(position, scope.lane)[0])
+        return Place(base, scope.lanes, alignment, True)
+    vector = scope.lanes_of(position, _index_kind(stored))
+    assert isinstance(vector, Term)
+    return Place(vector, scope.lanes, BYTES[stored.buffer.element], True)
+
+
+def _value_place(
+    scope: Scope,
+    stored: Storage,
+    position: Affine,
+    entries: tuple[tuple[int, Expression], ...],
+    evaluate: Evaluate,
+    clamp: bool,
+) -> Place:
+    """Adds what value-dependent entries contribute; a wrong one is recorded, and reads as 0."""
+    size, valid = BYTES[stored.buffer.element], None
+    values: dict[int, Term] = {}
+    for axis, entry in entries:
+        value = _as_integer(scope, evaluate(scope, entry))
+        good = scope.b.compare("ult", value, stored.buffer.axes[axis].size)
+        _record_fault(scope, good, value)
+        valid = scope.both(valid, good)
+        values[axis] = scope.b.select(good, value, 0) if clamp else value
+    scalar = all(value.type.lanes == 1 for value in values.values())
+    if scalar and (not scope.varies(position) or lane_stride(position, scope.lane) == 1):
+        base = scope.integer(split_lane(position, scope.lane)[0])
+        index = _contribution(scope, stored, values, "i64") + base
+        lanes = scope.lanes if scope.varies(position) else 1
+        return Place(index, lanes, size, lanes > 1, None if clamp else valid)
+    kind = _index_kind(stored)
+    vector = scope.lanes_of(position, kind)
+    vector = _contribution(scope, stored, values, kind) + vector
+    return Place(vector, scope.lanes, size, True, None if clamp else valid)
+
+
+def _contribution(scope: Scope, stored: Storage, values: dict[int, Term], kind: Kind) -> Term:
+    total: Term | None = None
+    for dim, stride in zip(stored.dims, stored.strides, strict=True):
+        if dim.axis in values:
+            part = _dim_place(scope.b.convert(values[dim.axis], kind), dim) * stride
+            total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _dim_place(value: Term, dim: Dim) -> Term:
+    value = value // dim.divide if dim.divide > 1 else value
+    return value % dim.modulo if dim.modulo else value
+
+
+def _as_integer(scope: Scope, value: Value) -> Term:
+    if not isinstance(value, Term):
+        return scope.b.term(int(value), I32)
+    return scope.b.convert(value, "i32")
+
+
+def _record_fault(scope: Scope, good: Term, value: Term) -> None:
+    """Notes the argument table and an index that left its axis, for the runtime to report."""
+    b = scope.b
+    bad = b.binary("xor", good, 1)
+    if scope.mask is not None:
+        mask = scope.mask
+        if mask.type.lanes > bad.type.lanes:
+            mask = b.reduce("any", mask)
+        bad = bad & mask
+    shown = b.select(bad, value, -0x80000000) if value.type.lanes > 1 else value
+    with b.when(b.reduce("any", bad)):
+        slot = fault_slot(len(scope.program.scalars))
+        assert slot >= FIRST_SCALAR
+        b.store(b.table, b.scalars, slot)
+        b.store(b.convert(b.extract(shown, 0), "i64"), b.scalars, slot + 1)
+
+
+def _index_kind(stored: Storage) -> Kind:
+    return "i32" if stored.elements < WIDE else "i64"
+
+
+def _alignment(position: Affine, lane: str, size: int) -> int:
+    """What all positions of lane 0 are a multiple of, in bytes."""
+    factors = [k for atom, k in position.terms if atom != lane]
+    return math.gcd(LINE, size * math.gcd(position.constant, *factors)) or size

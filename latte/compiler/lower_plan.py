@@ -1,0 +1,322 @@
+"""How a kernel's loops run: which axes are one, which is the lane, in which order, what is a unit.
+
+In: a kernel and where its elements lie.  Out: a `Plan`. Nothing here changes what is computed,
+except the order of sums that have no other lane (a function of shapes alone).
+
+    relu [n, c: 64, y: 13, x: 13] over row-major buffers
+    ->  axes y, x are one of 169; lanes along it; loops n, c, blocks of 16; units n
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from latte.compiler.affine import Affine, Floor, axis
+from latte.compiler.expression import Axis, Expression, Fold, Guard, Load, Position, Random
+from latte.compiler.ir import Kernel, Write
+from latte.compiler.lower_access import flat_position, lane_stride, reduce_floors, value_entries
+from latte.compiler.lower_scope import Scope
+from latte.compiler.rewrite import children, walk
+
+UNIT = 8192  # points of a unit beyond which more loops are shared out
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A variable of the nest. `lane` marks the blocks of the lane axis, `size` counts them."""
+
+    variable: str
+    size: int
+    axis: Axis
+    lane: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`views` say what the kernel's axes are in variables; the first `units` loops are flattened
+    into units; the lane variable is "" where there is none."""
+
+    views: tuple[tuple[str, Affine], ...]
+    loops: tuple[Loop, ...]
+    units: int
+    lane: str
+    lanes: int
+    lane_axis: Axis | None
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A place where axes occur: an access (with its weight) or another index."""
+
+    position: Affine
+    weight: float
+    write: bool
+    axes: frozenset[str]
+    values: bool
+
+
+def plan(scope: Scope, kernel: Kernel) -> Plan:
+    """The plan of a kernel whose axes, lets and buffers the scope knows."""
+    uses = list(_uses(scope, kernel))
+    views, axes = _merged(kernel, uses)
+    uses = [_through(use, views) for use in uses]
+    folds = [_viewed(scope.free(fold), views) for fold in _folds(kernel)]
+    owned = _owned(kernel)
+    lane_axis, lanes = _lane(scope, kernel, axes, uses, owned)
+    loops = _ordered(_loops(axes, lane_axis, lanes), uses, folds, owned, kernel)
+    units, points = _units(loops, folds, uses, lanes, owned)
+    lane = f"{lane_axis.name}.lane" if lane_axis else ""
+    return Plan(tuple(views.items()), loops, units, lane, lanes, lane_axis, points)
+
+
+def _expressions(kernel: Kernel) -> Iterator[Expression]:
+    yield from (let.expression for let in kernel.lets)
+    for write in kernel.writes:
+        yield write.expression
+        yield from (entry for _, entry in value_entries(write.index))
+
+
+def _folds(kernel: Kernel) -> list[Fold]:
+    return [node for root in _expressions(kernel) for node in walk(root) if isinstance(node, Fold)]
+
+
+def _uses(scope: Scope, kernel: Kernel) -> Iterator[_Use]:
+    for write in kernel.writes:
+        position = flat_position(scope.storage(write.buffer), write.index)
+        yield _Use(position, 1.0, True, position.axes(), bool(value_entries(write.index)))
+    yield from map(_index_use, _guards(kernel.where))
+    for root in _expressions(kernel):
+        yield from _expression_uses(scope, root, 1.0)
+
+
+def _expression_uses(scope: Scope, node: Expression, weight: float) -> Iterator[_Use]:
+    match node:
+        case Load(buffer, index):
+            position = flat_position(scope.storage(buffer), index)
+            yield _Use(position, weight, False, position.axes(), bool(value_entries(index)))
+        case Position(index):
+            yield _index_use(index)
+        case Random(_, _, index) if index is not None:
+            yield _index_use(index)
+        case Fold(_, axes, body, where):
+            yield from map(_index_use, _guards(where))
+            weight *= math.prod(entry.size for entry in axes)
+            yield from _expression_uses(scope, body, weight)
+            return
+        case _:
+            pass
+    for child in children(node):
+        yield from _expression_uses(scope, child, weight)
+
+
+def _guards(where: tuple[Guard, ...]) -> tuple[Affine, ...]:
+    return tuple(guard.index for guard in where)
+
+
+def _index_use(index: Affine) -> _Use:
+    return _Use(index, 0.0, False, index.axes(), False)
+
+
+# Axes that always step together
+
+
+def _merged(kernel: Kernel, uses: list[_Use]) -> tuple[dict[str, Affine], list[Axis]]:
+    """Neighbouring axes (by the order of the first write) that can be walked as one."""
+    first = uses[0].position
+    ordered = sorted(kernel.axes, key=lambda entry: -_stride(first, entry.name))
+    views: dict[str, Affine] = {}
+    positions = [use.position for use in uses]
+    place = len(ordered) - 1
+    while place > 0:
+        a, b = ordered[place - 1], ordered[place]
+        if _one(a, b, positions):
+            name = f"{a.name}_{b.name}"
+            step = {a.name: axis(name) // b.size, b.name: axis(name) % b.size}
+            views = {key: value.substitute(step) for key, value in views.items()} | step
+            positions = [position.substitute(step) for position in positions]
+            ordered[place - 1 : place + 1] = [Axis(name, a.size * b.size)]
+        place -= 1
+    return {key: views[key] for key in views if key in {e.name for e in kernel.axes}}, ordered
+
+
+def _one(a: Axis, b: Axis, positions: list[Affine]) -> bool:
+    if a.symbol is not None or b.symbol is not None:
+        return False
+    for position in positions:
+        if lane_stride(position, a.name) is None or lane_stride(position, b.name) is None:
+            return False
+        if position.coefficient(a.name) != position.coefficient(b.name) * b.size:
+            return False
+    return True
+
+
+def _stride(position: Affine, name: str) -> float:
+    """How far apart neighbours along an axis lie: the smallest step, floors averaged."""
+    steps = [abs(k) for atom, k in position.terms if atom == name]
+    for atom, k in position.terms:
+        if isinstance(atom, Floor) and name in atom.numerator.axes():
+            steps.append(abs(k) // atom.divisor or 1)
+    return min(steps, default=0)
+
+
+def _through(use: _Use, views: dict[str, Affine]) -> _Use:
+    if not views:
+        return use
+    position = use.position.substitute(views)
+    return _Use(position, use.weight, use.write, position.axes(), use.values)
+
+
+def _viewed(names: frozenset[str], views: dict[str, Affine]) -> frozenset[str]:
+    found: set[str] = set()
+    for name in names:
+        found |= views[name].axes() if name in views else {name}
+    return frozenset(found)
+
+
+# The lane
+
+
+def _owned(kernel: Kernel) -> frozenset[str] | None:
+    """Where writes are value-dependent: the axes that keep their elements apart, which alone may
+    be parallel; the others run in order. None where all points are independent."""
+    if not any(value_entries(write.index) for write in kernel.writes):
+        return None
+    names = frozenset(entry.name for entry in kernel.axes)
+    for write in kernel.writes:
+        names &= _owned_by(write)
+    return names
+
+
+def _owned_by(write: Write) -> frozenset[str]:
+    alone = [
+        entry.terms[0][0]
+        for entry in write.index
+        if isinstance(entry, Affine) and len(entry.terms) == 1
+    ]
+    return frozenset(atom for atom in alone if isinstance(atom, str))
+
+
+def _lane(
+    scope: Scope,
+    kernel: Kernel,
+    axes: list[Axis],
+    uses: list[_Use],
+    owned: frozenset[str] | None,
+) -> tuple[Axis | None, int]:
+    """The axis whose vectors cost least, and how many lanes; None where scalar code (or lanes
+    along the folds themselves) is cheaper."""
+    best, least, lanes = None, _cost_without(scope, uses), 1
+    for entry in axes:
+        if entry.symbol is not None or entry.size < 2 or scope.width == 1:
+            continue
+        if owned is not None and entry.name not in owned:
+            continue
+        width = min(scope.width, 1 << (entry.size - 1).bit_length())
+        cost = _cost(uses, entry, width)
+        if cost < least:
+            best, least, lanes = entry, cost, width
+    return best, lanes
+
+
+def _cost(uses: list[_Use], entry: Axis, width: int) -> float:
+    """Accesses for each point with lanes along an axis; infinite where a write is not spread."""
+    blocks, total = -(-entry.size // width), 0.0
+    for use in uses:
+        if entry.name not in use.axes:
+            if use.write:
+                return math.inf
+            total += use.weight
+            continue
+        stride = _stride_in_lanes(use.position, entry, width)
+        many = stride not in (0, 1) or use.values
+        total += use.weight * (width * (1.5 if use.write else 1.0) if many else 1.0)
+    return total * blocks / entry.size
+
+
+def _stride_in_lanes(position: Affine, entry: Axis, width: int) -> int | None:
+    if all(isinstance(atom, str) for atom, _ in position.terms):
+        return position.coefficient(entry.name)
+    view = axis("block") * width + axis("lane")
+    ranges = dict.fromkeys(position.axes(), (0, 1 << 40))
+    ranges |= {"block": (0, 1 << 40), "lane": (0, width - 1)}
+    return lane_stride(reduce_floors(position.substitute({entry.name: view}), ranges), "lane")
+
+
+def _cost_without(scope: Scope, uses: list[_Use]) -> float:
+    """Accesses for each point without a lane: what is inside folds may have lanes of its own."""
+    total = 0.0
+    for use in uses:
+        inner = use.axes - scope.sizes.keys()
+        contiguous = any(use.position.coefficient(name) == 1 for name in inner)
+        total += use.weight / scope.width if contiguous else use.weight
+    return total
+
+
+# Loops and units
+
+
+def _loops(axes: list[Axis], lane: Axis | None, lanes: int) -> list[Loop]:
+    return [
+        Loop(f"{entry.name}.block", -(-entry.size // lanes), entry, True)
+        if entry is lane
+        else Loop(entry.name, entry.size, entry)
+        for entry in axes
+    ]
+
+
+def _ordered(
+    loops: list[Loop],
+    uses: list[_Use],
+    folds: list[frozenset[str]],
+    owned: frozenset[str] | None,
+    kernel: Kernel,
+) -> tuple[Loop, ...]:
+    """Outermost what most folds depend on (they are computed outside the other loops), then the
+    batch, then the largest strides of the first write. Ordered writes: owned axes, then the rest
+    as they stand in the kernel."""
+    names = [entry.name for entry in kernel.axes]
+
+    def key(loop: Loop) -> tuple[float, ...]:
+        name = loop.axis.name
+        if owned is not None and name not in owned:
+            return (1.0, float(names.index(name)))
+        needed = sum(name in fold for fold in folds)
+        stride = _stride(uses[0].position, name) * (loop.axis.size / loop.size)
+        return (0.0, -needed, -(loop.axis.symbol == "n"), -stride)
+
+    return tuple(sorted(loops, key=key))
+
+
+def _units(
+    loops: tuple[Loop, ...],
+    folds: list[frozenset[str]],
+    uses: list[_Use],
+    lanes: int,
+    owned: frozenset[str] | None,
+) -> tuple[int, int]:
+    """How many loops are flattened, and about how many elementary operations a unit takes."""
+    work = max(sum(use.weight for use in uses), 1.0)
+    sizes = [loop.size * (lanes if loop.lane else 1) for loop in loops]
+    count, names = 0, set[str]()
+    while count < len(loops):
+        loop = loops[count]
+        if loop.axis.symbol == "t" or (owned is not None and loop.axis.name not in owned):
+            break
+        if loop.axis.symbol != "n":
+            if count and math.prod(sizes[count:]) * work <= UNIT:
+                break
+            outer = names | {loop.axis.name}
+            if any(fold & _names(loops) <= names and loop.axis.name not in fold for fold in folds):
+                break
+            names = outer
+        else:
+            names.add(loop.axis.name)
+        count += 1
+    return count, int(math.prod(sizes[count:]) * work)
+
+
+def _names(loops: tuple[Loop, ...]) -> frozenset[str]:
+    return frozenset(loop.axis.name for loop in loops)

@@ -1,0 +1,60 @@
+"""Computes what inner loops do not change before they are opened.
+
+In: expressions and a scope with some axes bound.  Out: values in the scope, found again by
+identity. A softmax's maximum and sum are computed once for each item, an address once a row.
+"""
+
+from __future__ import annotations
+
+from latte.compiler.expression import Apply, Expression, Fold, Load, Local, Number, Position, Scalar
+from latte.compiler.lower_access import inside, value_entries
+from latte.compiler.lower_memory import Evaluate
+from latte.compiler.lower_scope import Scope
+from latte.compiler.rewrite import walk
+
+
+def stage(scope: Scope, expressions: list[Expression], certain: bool, evaluate: Evaluate) -> None:
+    """Computes now, once for all inner loops, the parts of expressions that depend on bound axes
+    only. `certain` says that each of them is computed anyway: then it may read anything."""
+    for expression in expressions:
+        _stage(scope, expression, certain, evaluate)
+
+
+def _stage(scope: Scope, expression: Expression, certain: bool, evaluate: Evaluate) -> None:
+    if id(expression) in scope.known or isinstance(expression, Number | Position | Scalar):
+        return
+    if isinstance(expression, Local):
+        _stage(scope, scope.lets[expression.name], certain, evaluate)
+        return
+    if scope.free(expression) <= scope.bound and (certain or _harmless(scope, expression)):
+        evaluate(scope, expression)
+        return
+    match expression:
+        case Apply("select", (condition, yes, no)):
+            _stage(scope, condition, certain, evaluate)
+            stage(scope, [yes, no], False, evaluate)
+        case Apply(_, operands):
+            stage(scope, list(operands), certain, evaluate)
+        case Fold(_, _, body):
+            _stage(scope, body, False, evaluate)
+        case _:
+            pass
+
+
+def _harmless(scope: Scope, expression: Expression) -> bool:
+    """Whether it can be computed where its value may not be wanted: no loop, and all it reads is
+    inside its buffers."""
+    return all(_harmless_node(scope, node) for node in walk(expression))
+
+
+def _harmless_node(scope: Scope, node: Expression) -> bool:
+    match node:
+        case Load(buffer, index):
+            logical = scope.storage(buffer).buffer
+            return not value_entries(index) and inside(logical, index, scope.ranges)
+        case Local(name):
+            return name in scope.locals or _harmless(scope, scope.lets[name])
+        case Fold():
+            return False
+        case _:
+            return True
