@@ -39,15 +39,10 @@ class Feed:
     steps: int
     lengths: NDArray[np.int32]
 
-    def part(self, start: int, stop: int, timed: frozenset[str]) -> Feed:
-        """Some of the items, with no more steps than they need."""
-        lengths = self.lengths[start:stop]
-        steps = int(lengths.max(initial=1))
-        arrays = {
-            name: array[start:stop, :steps] if name in timed else array[start:stop]
-            for name, array in self.arrays.items()
-        }
-        return Feed(arrays, stop - start, steps, lengths)
+    def part(self, start: int, stop: int) -> Feed:
+        """Some of the items."""
+        arrays = {name: array[start:stop] for name, array in self.arrays.items()}
+        return Feed(arrays, stop - start, self.steps, self.lengths[start:stop])
 
 
 def feed(

@@ -1,0 +1,406 @@
+"""A compiled net: what a user runs. Everything crosses this edge in declared axis order.
+
+In: a Net, its Program, and a backend that runs phases.  Out: losses, values, gradients, weights.
+
+    exe.step(image=x, label=y)  ->  0.31          exe.params["conv1.weight"]  ->  [20, 1, 5, 5]
+
+Forward, backward and update leave every value and gradient readable; `step` and the phases of
+inference share memory between values, and tell clearly when one is gone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latte.codegen.interp import IndexOutOfRange, Run
+from latte.compiler.ir import Buffer, Program
+from latte.compiler.net import Input, Join, Net, View
+from latte.compiler.plan_memory import loaded
+from latte.errors import did_you_mean, fail
+from latte.runtime import weights
+from latte.runtime.backend import Backend
+from latte.runtime.feed import Feed, Limits, feed
+from latte.runtime.initial import initial_values, scheduled
+from latte.runtime.stored import Stored
+
+Array = NDArray[Any]
+Mode = Literal["train", "infer"]
+
+
+@dataclass(frozen=True, slots=True)
+class NonFinite:
+    """The first number that is infinite or not a number: what it is of, and where."""
+
+    kind: str
+    name: str
+    index: tuple[int, ...]
+    value: float
+
+    def __str__(self) -> str:
+        place = f"[{', '.join(map(str, self.index))}]" if self.index else ""
+        return f"{self.kind} `{self.name}`{place} is {self.value}"
+
+
+class Executable:
+    """A net compiled for one device. Not for use by several threads at once.
+
+    `step_count`, `epoch` and `total_steps` are what schedules see; `seed` decides first values
+    and random draws.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        program: Program,
+        backend: Backend,
+        *,
+        text: str = "",
+        mode: Mode = "train",
+        seed: int = 0,
+        threads: int = 1,
+    ) -> None:
+        self.net = net
+        self.text = text
+        self.mode = mode
+        self.threads = threads
+        self.step_count = 0
+        self.epoch = 0.0
+        self.total_steps = 0
+        self._seed = seed
+        self._program = program
+        self._backend = backend
+        self._buffers = {buffer.name: buffer for buffer in program.buffers}
+        self._hypers: dict[str, float] = {}
+        self._limits = Limits(_largest(program, "n"), _largest(program, "t"))
+        self._ready = False
+        self._phase = ""
+        self._feed: Feed | None = None
+        self.params = self._stored("parameter", ("parameter",))
+        self.grads = self._stored("gradient", ("parameter gradient",))
+        self.running = self._stored("running value", ("running",))
+        self.solver_state = self._stored("solver state", ("state",))
+
+    # What it is
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The declared inputs."""
+        return self.net.inputs
+
+    @property
+    def batch(self) -> int:
+        """The largest number of items in one call."""
+        return self._limits.items
+
+    @property
+    def time(self) -> int:
+        """The largest number of steps in one call; 1 for a net without time."""
+        return self._limits.steps
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        return tuple(metric.name for metric in self.net.metrics)
+
+    @property
+    def seed(self) -> int:
+        return self._seed
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        """Changes random draws from now on; parameters too, if nothing was run or read yet."""
+        self._seed = value
+
+    def initialize(self, seed: int | None = None) -> None:
+        """Gives parameters, running values and solver states their first values again."""
+        self._seed = self._seed if seed is None else seed
+        self._ready = True
+        for parameter in self.net.parameters:
+            values = initial_values(
+                parameter.name, parameter.axes, parameter.initial, self._seed, self.threads
+            )
+            self._backend.write(parameter.name, values)
+            for state in self.net.training.solver.states:
+                name = f"{parameter.name}/{state.name}"
+                if name in self._buffers:
+                    first = initial_values(name, parameter.axes, state.initial, self._seed)
+                    self._backend.write(name, first)
+        for running in self.net.runnings:
+            first = initial_values(running.name, running.axes, running.initial, self._seed)
+            self._backend.write(running.name, first)
+
+    # Running it
+
+    def forward(self, *, lengths: object = None, carry: bool = False, **inputs: object) -> Any:
+        """Losses, metrics and the output by name. In mode "train", `training` is true."""
+        phase = "forward" if self.mode == "train" else "infer"
+        self._run_on(phase, inputs, lengths, carry)
+        return self._results()
+
+    def backward(self) -> None:
+        """Fills `grads` with the gradients of the averaged loss of the last `forward`."""
+        if self._phase not in ("forward", "backward"):
+            fail("E0909", "`backward` needs a `forward` before it", help=self._mode_help())
+        self._run("backward")
+
+    def update(self) -> None:
+        """One step of the solver with the gradients of the last `backward`."""
+        if self._phase != "backward":
+            fail("E0909", "`update` needs a `backward` before it", help=self._mode_help())
+        self._run("update")
+        self.step_count += 1
+
+    def step(self, *, lengths: object = None, carry: bool = False, **inputs: object) -> float:
+        """Forward, backward and update in one; the loss."""
+        if self.mode != "train":
+            fail("E0909", "this net was compiled without its backward pass", help=self._mode_help())
+        self._run_on("step", inputs, lengths, carry)
+        self.step_count += 1
+        return self.losses["loss"] if self.net.losses else 0.0
+
+    def evaluate(self, *, lengths: object = None, carry: bool = False, **inputs: object) -> Any:
+        """As `forward`, with `training` false: what the trained net does."""
+        self._run_on("infer", inputs, lengths, carry)
+        return self._results()
+
+    def predict(self, *, lengths: object = None, carry: bool = False, **inputs: object) -> Array:
+        """The output for any number of items; needs only the inputs that it depends on."""
+        if self.net.output is None:
+            fail("E0909", "the net has no output: nothing is bound before its first loss")
+        whole = self._checked("predict", inputs, lengths)
+        parts = []
+        for start in range(0, whole.items, self.batch):
+            part = whole.part(start, min(start + self.batch, whole.items))
+            self._run_fed("predict", part, carry)
+            parts.append(self.value(self.net.output))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    # What came of it
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The losses and metrics of the last run, by name."""
+        found = {}
+        for name in ("loss", *(loss.name for loss in self.net.losses), *self.metric_names):
+            if f"result.{name}" in self._buffers:
+                found[name] = float(self._fetch(self._buffers[f"result.{name}"]))
+        return found
+
+    def value(self, name: str) -> Array:
+        """The value of any ensemble, input or view after a run: [batch, (time,) axes...]."""
+        return self._node_array(self._node(name), "")
+
+    def grad(self, name: str) -> Array:
+        """The gradient that reached an ensemble in the last backward pass."""
+        return self._node_array(self._node(name), ".grad")
+
+    def find_nonfinite(self) -> NonFinite | None:
+        """Looks for the first infinite or undefined number: in the parameters, then by running
+        the last batch once more. Tells nothing about how it came to be elsewhere."""
+        for kind, arrays in (("parameter", self.params), ("running value", self.running)):
+            for name, array in arrays.items():
+                if found := _nonfinite(kind, name, array):
+                    return found
+        if self._feed is None:
+            return None
+        for name, array in self._feed.arrays.items():
+            if found := _nonfinite("input", name, array):
+                return found
+        return self._nonfinite_value()
+
+    # Files and settings
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes parameters and running values as safetensors."""
+        weights.save(path, {**self.params, **self.running}, self.text)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Reads parameters and running values; raises LatteError if they do not fit."""
+        wanted = [b for b in self._buffers.values() if b.role in ("parameter", "running")]
+        shapes = {buffer.name: tuple(axis.size for axis in buffer.axes) for buffer in wanted}
+        arrays = weights.load(path, shapes)
+        self._prepare()
+        for name, array in arrays.items():
+            self._backend.write(name, array)
+
+    def set_hyper(self, name: str, value: float) -> None:
+        """Replaces the schedule of one of the solver's arguments by a number."""
+        known = [hyper.name for hyper in self.net.training.solver.hypers]
+        if name not in known:
+            hint = did_you_mean(name, known) or f"it has {', '.join(known)}"
+            fail("E0908", f"the solver has no argument `{name}`", help=hint)
+        self._hypers[name] = float(value)
+
+    def hypers(self) -> dict[str, float]:
+        """The solver's arguments for the next update."""
+        return {
+            hyper.name: self._hypers.get(
+                hyper.name,
+                scheduled(hyper.schedule, self.step_count, self.epoch, self.total_steps),
+            )
+            for hyper in self.net.training.solver.hypers
+        }
+
+    def close(self) -> None:
+        """Gives threads and memory back; the executable cannot be used afterwards."""
+        self._backend.close()
+
+    # Inside
+
+    def _run_on(
+        self, phase: str, inputs: Mapping[str, object], lengths: object, carry: bool
+    ) -> None:
+        fed = self._checked(phase, inputs, lengths)
+        if fed.items > self.batch:
+            text = f"{fed.items} items were given, compiled were at most {self.batch}"
+            fail("E0905", text, help=f"compile with batch={fed.items}, or give fewer at once")
+        self._run_fed(phase, fed, carry)
+
+    def _checked(self, phase: str, inputs: Mapping[str, object], lengths: object) -> Feed:
+        declared = {entry.name for entry in self.net.inputs}
+        if phase == "predict":
+            declared &= loaded(self._program.phase(phase))
+        return feed(self.net.inputs, frozenset(declared), inputs, lengths, self._limits)
+
+    def _run_fed(self, phase: str, fed: Feed, carry: bool) -> None:
+        self._prepare()
+        self._feed = fed
+        for name, array in fed.arrays.items():
+            if name in self._buffers:
+                self._backend.write(name, array)
+        if "lengths" in self._buffers:
+            self._backend.write("lengths", fed.lengths)
+        self._run(phase)
+
+    def _run(self, phase: str) -> None:
+        try:
+            self._backend.run(phase, self._now())
+        except IndexOutOfRange as error:
+            fail("E0910", f"an index that is itself a value is wrong: {error}")
+        self._phase = phase
+
+    def _now(self) -> Run:
+        assert self._feed is not None
+        scalars = {
+            "items": float(self._feed.items),
+            "steps": float(self._feed.lengths.sum()),
+            "update": float(self.step_count),
+        }
+        scalars |= {f"solver.{name}": value for name, value in self.hypers().items()}
+        return Run(self._feed.items, self._feed.steps, self._seed, self.step_count, scalars)
+
+    def _prepare(self) -> None:
+        if not self._ready:
+            self.initialize()
+
+    def _results(self) -> dict[str, Any]:
+        found: dict[str, Any] = dict(self.losses)
+        if self.net.output is not None:
+            found[self._output_name()] = self.value(self.net.output)
+        return found
+
+    def _output_name(self) -> str:
+        """What the user calls the output."""
+        names = dict(self.net.names)
+        own = [name for name, node in names.items() if node == self.net.output]
+        output = self.net.output or ""
+        return output if output in names else min(own, key=len, default=output)
+
+    def _node(self, name: str) -> str:
+        names = dict(self.net.names)
+        known = {*names, *(node.name for node in self.net.nodes), *(i.name for i in self.inputs)}
+        if name not in known:
+            hint = did_you_mean(name, known)
+            fail("E0908", f"there is no ensemble `{name}`", help=hint)
+        return names.get(name, name)
+
+    def _node_array(self, node: str, suffix: str) -> Array:
+        """A node's array; those of views and joins are made of their sources where not stored."""
+        if node + suffix in self._buffers:
+            return self._fetch(self._buffers[node + suffix])
+        form = next((entry for entry in self.net.nodes if entry.name == node), None)
+        if isinstance(form, View) and not suffix:
+            return _viewed(form, self._node_array(form.source, suffix))
+        if isinstance(form, Join) and not suffix:
+            parts = [self._node_array(part, suffix) for part in form.parts]
+            return np.concatenate(parts, axis=form.axis - len(form.axes))
+        what = "gradient" if suffix else "value"
+        fail("E0911", f"`{node}` has no {what} in this net", help="nothing reads it")
+
+    def _fetch(self, buffer: Buffer) -> Array:
+        if buffer.role in ("parameter", "running", "state"):
+            self._prepare()
+        elif not self._phase:
+            fail("E0909", f"nothing was run yet: `{buffer.origin}` has no value")
+        array = self._backend.read(buffer.name, self._sizes(buffer), self._phase)
+        if array is None:
+            what = "gradient" if buffer.role == "gradient" else "value"
+            hint = f'compile with keep=["{buffer.origin}"], or run forward and backward'
+            text = f"the {what} of `{buffer.origin}` was overwritten during `{self._phase}`"
+            fail("E0911", text, help=hint)
+        return array
+
+    def _sizes(self, buffer: Buffer) -> tuple[int, ...]:
+        items = self._feed.items if self._feed else 0
+        steps = self._feed.steps if self._feed else 0
+        lengths = {"n": items, "t": steps}
+        return tuple(lengths.get(axis.symbol or "", axis.size) for axis in buffer.axes)
+
+    def _stored(self, kind: str, roles: tuple[str, ...]) -> Stored:
+        def write(buffer: Buffer, values: Array) -> None:
+            self._prepare()
+            self._backend.write(buffer.name, values)
+
+        chosen = {
+            _public_name(buffer): buffer
+            for buffer in self._buffers.values()
+            if buffer.role in roles
+        }
+        return Stored(kind, chosen, self._fetch, write)
+
+    def _nonfinite_value(self) -> NonFinite | None:
+        assert self._feed is not None
+        self._run_fed("forward" if self.mode == "train" else "infer", self._feed, False)
+        for node in self.net.nodes:
+            buffer = self._buffers.get(node.name)
+            if buffer is None:
+                continue
+            array = self._backend.read(buffer.name, self._sizes(buffer), self._phase)
+            if array is not None and (found := _nonfinite("value", node.name, array)):
+                return found
+        return None
+
+    def _mode_help(self) -> str:
+        return "" if self.mode == "train" else 'compile with mode="train"'
+
+
+def _largest(program: Program, symbol: str) -> int:
+    sizes = (a.size for buffer in program.buffers for a in buffer.axes if a.symbol == symbol)
+    return max(sizes, default=1)
+
+
+def _public_name(buffer: Buffer) -> str:
+    """A parameter's gradient is asked for by the parameter's name."""
+    return buffer.origin if buffer.role == "parameter gradient" else buffer.name
+
+
+def _viewed(view: View, source: Array) -> Array:
+    """A view's array by its index map; axes in front (items, steps) stay."""
+    grid = np.indices([axis.size for axis in view.axes], sparse=True)
+    places = {axis.name: place for axis, place in zip(view.axes, grid, strict=True)}
+    index = tuple(np.asarray(entry.evaluate(places)) for entry in view.index)
+    picked: tuple[Any, ...] = (..., *np.broadcast_arrays(*index))
+    return np.asarray(source[picked] if index else source)
+
+
+def _nonfinite(kind: str, name: str, array: Array) -> NonFinite | None:
+    wrong = ~np.isfinite(array)
+    if not wrong.any():
+        return None
+    place = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return NonFinite(kind, name, place, float(array[place]))
