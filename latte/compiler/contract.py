@@ -1,0 +1,41 @@
+"""Contractions, which are nearly all the arithmetic: one generator of register-tiled code.
+
+In: any Kernel of a Program.  Out: vector code at 60 to 100 % of the machine's multiply-adds, or
+None where the kernel is no contraction, or no output axis can have the lanes; lower.py takes those.
+
+    kernel conv.out [n, f: 64, y: 27, x: 27]  =  bias[f] + sum [c, ky, kx] weight * image
+    ->  units: blocks of 4 vectors of f x tiles of 6 n;  chunks of c;  y, x;
+        24 accumulators summed over ky, kx, c
+
+`contract_view` finds the sum of products, `contract_plan` chooses lanes, tile and order,
+`contract_emit` writes the loops.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from latte.compiler.contract_emit import emit, emits
+from latte.compiler.contract_plan import plan
+from latte.compiler.contract_view import Contraction, recognise
+from latte.compiler.ir import Kernel, Program
+from latte.compiler.machine import Machine
+from latte.compiler.vector import Lowered, Units
+
+
+def lower(kernel: Kernel, program: Program, machine: Machine) -> Lowered | None:
+    """The code of a contraction for this machine, or None where another lowering must do."""
+    contraction = recognise(kernel, program)
+    if contraction is None or not emits(contraction.result):
+        return None
+    chosen = plan(contraction, machine)
+    if chosen is None:
+        return None
+    function, buffers = emit(kernel.name, contraction, chosen, machine.width, program.scalars)
+    points = multiplications(contraction) // chosen.units
+    return Lowered(function, buffers, Units(chosen.units, False, points))
+
+
+def multiplications(contraction: Contraction) -> int:
+    """How many multiply-adds the contraction takes where no window is clipped."""
+    return prod(a.size for a in (*contraction.axes, *contraction.summed))

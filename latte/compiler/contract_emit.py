@@ -1,0 +1,395 @@
+"""Vector code of a planned contraction: loops around one register tile.
+
+In: a Contraction and its Plan.  Out: a Function whose units run lane blocks and parts of the tiles.
+
+    for unit: for chunk: for tile: for others:
+        accumulators = start, or what the chunk before left in the target
+        for summed, within chunk and guards:
+            a vector of each lane factor, a splat of the others, one fma for each accumulator
+        target = accumulators, after the last chunk what `result` makes of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import product
+from math import prod
+
+from latte.compiler.affine import Affine
+from latte.compiler.builder import Accumulator, Builder
+from latte.compiler.contract_view import SUM, Access, Contraction
+from latte.compiler.contract_plan import Plan, Tiles
+from latte.compiler.expression import Apply, Axis, Expression, Load, Number, Scalar
+from latte.compiler.values import Integer, Term
+from latte.compiler.vector import FIRST_SCALAR, SLOT_ITEMS, SLOT_STEPS, Function, Type
+
+Point = tuple[int, ...]  # place in the tile: row, each whole axis, vector
+
+
+def emit(name: str, contraction: Contraction, plan: Plan, width: int, scalars: tuple[str, ...]) -> (
+    tuple[Function, tuple[str, ...]]
+):
+    """The function, and its buffers in the order of its pointers. `scalars` are the program's."""
+    b = Builder(name)
+    names = tuple(dict.fromkeys(access.buffer for access in contraction.accesses))
+    pointers = {
+        buffer: b.pointer(f"b{number}", readonly=buffer != contraction.target.buffer)
+        for number, buffer in enumerate(names)
+    }
+    nest = _Nest(b, contraction, plan, width, pointers, scalars)
+    with b.loop(b.first, b.last) as unit:
+        nest.unit(unit)
+    return b.function(), names
+
+
+def emits(result: Expression) -> bool:
+    """Whether every operation in a contraction's result has vector code here."""
+    match result:
+        case Number() | Scalar() | Load():
+            return True
+        case Apply("select", (Apply(test, (a, b)), yes, no)) if test in COMPARISONS:
+            return all(map(emits, (a, b, yes, no)))
+        case Apply(operator, operands):
+            return (operator in BINARY or operator in UNARY) and all(map(emits, operands))
+        case _:
+            return result == SUM
+
+
+COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+UNARY = ("exp", "log", "sqrt", "tanh", "sigmoid", "abs")
+BINARY: dict[str, Callable[[Builder, Term, Term], Term]] = {
+    "add": lambda b, x, y: x + y,
+    "sub": lambda b, x, y: x - y,
+    "mul": lambda b, x, y: x * y,
+    "div": lambda b, x, y: x / y,
+    "min": lambda b, x, y: b.minimum(x, y),
+    "max": lambda b, x, y: b.maximum(x, y),
+}
+
+
+@dataclass(slots=True)
+class _Nest:
+    """The open loops: `env` gives each axis its position, outermost first."""
+
+    b: Builder
+    contraction: Contraction
+    plan: Plan
+    width: int
+    pointers: dict[str, Term]
+    scalars: tuple[str, ...]
+    env: dict[str, Integer] = field(default_factory=dict)
+    waiting: list[Affine] = field(default_factory=list)
+    first_chunk: list[Term] = field(default_factory=list)
+    last_chunk: list[Term] = field(default_factory=list)
+    places: Point = ()
+
+    # Loops
+
+    def unit(self, unit: Integer) -> None:
+        """Decodes a unit's number, innermost part first, and runs it."""
+        plan = self.plan
+        self.env, self.waiting = {}, list(self.contraction.guards)
+        sizes = (plan.blocks, *(a.size for a in plan.outer), plan.row_parts, plan.other_parts)
+        block, *outer, row_part, other_part = _digits(unit, sizes)
+        self.env[plan.lane.name] = block * (plan.vectors * self.width)
+        for a, place in zip(plan.outer, outer, strict=True):
+            self.env[a.name] = place
+        with ExitStack() as stack:
+            for a, place in zip((plan.lane, *plan.outer), (self.env[plan.lane.name], *outer)):
+                if a.symbol:
+                    stack.enter_context(self.b.when(_less(place, self.length(a))))
+            self._chunks(len(plan.chunks), row_part, other_part)
+
+    def _chunks(self, left: int, row_part: Integer, other_part: Integer) -> None:
+        self.first_chunk, self.last_chunk = [], []
+        with ExitStack() as stack:
+            for chunk in self.plan.chunks:
+                end = self.length(chunk.axis)
+                start = stack.enter_context(self.b.loop(0, end, chunk.size))
+                self.env[_start(chunk.axis)] = start
+                if isinstance(start, Term):
+                    self.first_chunk.append(start.eq(0))
+                    self.last_chunk.append(start + chunk.size >= end)
+            self._rows(row_part, other_part)
+
+    def _rows(self, part: Integer, other_part: Integer) -> None:
+        rows, parts = self.plan.rows, self.plan.row_parts
+        if rows is None:
+            self._others(1, other_part)
+            return
+        begin, end = _share(part, rows.count, parts)
+        with self.b.loop(begin, end) as tile:
+            start = self._tile_start(rows, tile)
+            with ExitStack() as stack:
+                if rows.axis.symbol:
+                    stack.enter_context(self.b.when(_less(start, self.length(rows.axis))))
+                self.env[rows.axis.name] = start
+                self._widths(rows, tile, other_part)
+
+    def _tile_start(self, rows: Tiles, tile: Integer) -> Integer:
+        if not rows.extra:
+            return tile * rows.base
+        if isinstance(tile, int):
+            return tile * rows.base + min(tile, rows.extra)
+        return tile * rows.base + self.b.minimum(tile, rows.extra)
+
+    def _widths(self, rows: Tiles, tile: Integer, other_part: Integer) -> None:
+        if not rows.extra or isinstance(tile, int):
+            wide = isinstance(tile, int) and tile < rows.extra
+            self._others(rows.base + wide, other_part)
+            return
+        with self.b.when(tile < rows.extra):
+            self._others(rows.base + 1, other_part)
+        with self.b.otherwise():
+            self._others(rows.base, other_part)
+
+    def _others(self, width: int, part: Integer) -> None:
+        outside, waiting = dict(self.env), list(self.waiting)
+        with ExitStack() as stack:
+            for number, a in enumerate(self.plan.others):
+                begin, end = _share(part, a.size, self.plan.other_parts) if not number else (0, a.size)
+                if a.symbol:
+                    end = self._least(end, self.length(a))
+                stack.enter_context(self._axis_loop(a, begin, end))
+            self._tile(width)
+        self.env, self.waiting = outside, waiting
+
+    @contextmanager
+    def _axis_loop(self, a: Axis, begin: Integer, end: Integer) -> Iterator[None]:
+        """A loop within the guards that no inner loop can bound."""
+        open_ = {*self.env, a.name}
+        own = [guard for guard in self.waiting if guard.axes() <= open_]
+        self.waiting = [guard for guard in self.waiting if guard not in own]
+        for guard in own:
+            begin, end = self._bound(guard, a.name, begin, end)
+        with self.b.loop(begin, end) as place:
+            self.env[a.name] = place
+            yield
+
+    def _bound(
+        self, guard: Affine, name: str, begin: Integer, end: Integer
+    ) -> tuple[Integer, Integer]:
+        """The places of an axis where `factor * place + rest >= 0`."""
+        factor = guard.coefficient(name)
+        rest = self.integer(guard - Affine(((name, factor),), 0))
+        if factor > 0:
+            return self._most(begin, -(rest // factor)), end
+        return begin, self._least(end, rest // -factor + 1)
+
+    def _summed(self, body: Callable[[], None]) -> None:
+        """Opens the summed loops; a chunk's loop covers its places only."""
+        sizes = {chunk.axis.name: chunk.size for chunk in self.plan.chunks}
+        outside, waiting = dict(self.env), list(self.waiting)
+        with ExitStack() as stack:
+            for a in self.plan.summed:
+                begin, end = 0, self.length(a)
+                if a.name in sizes:
+                    begin = self.env[_start(a)]
+                    past = begin + sizes[a.name]
+                    exact = a.symbol is None and a.size % sizes[a.name] == 0
+                    end = past if exact or sizes[a.name] == 1 else self._least(past, end)
+                stack.enter_context(self._axis_loop(a, begin, end))
+            body()
+        self.env, self.waiting = outside, waiting
+
+    # The register tile
+
+    def _tile(self, width: int) -> None:
+        plan = self.plan
+        wholes = [range(a.size) for a in plan.whole]
+        points = list(product(range(width), *wholes, range(plan.vectors)))
+        type_ = Type("f32", self.width)
+        tile = {point: self.b.variable(type_) for point in points}
+        self._start_tile(tile)
+        self._summed(lambda: self._multiply(tile))
+        self._finish_tile(tile)
+
+    def _start_tile(self, tile: dict[Point, Accumulator]) -> None:
+        first = self._together(self.first_chunk)
+        with self.b.when(first):
+            self._fill(tile, self._initial)
+        if first is not True:
+            with self.b.otherwise():
+                self._fill(tile, lambda point: self._load(self.contraction.target, point))
+
+    def _fill(self, tile: dict[Point, Accumulator], value: Callable[[Point], Term]) -> None:
+        cache: dict[str, Term] = {}
+        for point, accumulator in tile.items():
+            del cache
+            cache = {}
+            accumulator.set(value(point))
+
+    def _initial(self, point: Point) -> Term:
+        start = self.b.splat(0.0, self.width)
+        terms = additive(self.contraction.result)
+        for term in terms or ():
+            start = self._evaluate(term, point, None) if term is (terms or ())[0] else (
+                start + self._evaluate(term, point, None)
+            )
+        if self.contraction.add and terms is not None:
+            start = start + self._load(self.contraction.target, point)
+        return start
+
+    def _multiply(self, tile: dict[Point, Accumulator]) -> None:
+        loaded: dict[tuple[int, int], Term] = {}
+        for point, accumulator in tile.items():
+            factors = []
+            for number, factor in enumerate(self.contraction.factors):
+                key = (number, self._shift(factor, point))
+                if key not in loaded:
+                    loaded[key] = self._load(factor, point)
+                factors.append(loaded[key])
+            *others, last = sorted(factors, key=lambda term: term.type.lanes)
+            value = others[0]
+            for other in others[1:]:
+                value = value * other
+            accumulator.set(self.b.fma(self._wide(value), last, accumulator.value))
+
+    def _finish_tile(self, tile: dict[Point, Accumulator]) -> None:
+        if additive(self.contraction.result) is not None:
+            self._store(tile, lambda _, value: value)
+            return
+        last = self._together(self.last_chunk)
+        with self.b.when(last):
+            self._store(tile, self._made_of_sum)
+        if last is not True:
+            with self.b.otherwise():
+                self._store(tile, lambda _, value: value)
+
+    def _made_of_sum(self, point: Point, value: Term) -> Term:
+        made = self._evaluate(self.contraction.result, point, value)
+        return made + self._load(self.contraction.target, point) if self.contraction.add else made
+
+    def _store(
+        self, tile: dict[Point, Accumulator], made: Callable[[Point, Term], Term]
+    ) -> None:
+        target = self.contraction.target
+        for point, accumulator in tile.items():
+            place = self._place(target, point)
+            value = self._wide(made(point, accumulator.value))
+            self.b.store(value, self.pointers[target.buffer], place)
+
+    def _evaluate(self, expression: Expression, point: Point, total: Term | None) -> Term:
+        match expression:
+            case Number(value):
+                return self.b.splat(value, self.width)
+            case Scalar(name):
+                slot = FIRST_SCALAR + self.scalars.index(name)
+                return self._wide(self.b.scalar(slot))
+            case Load():
+                return self._wide(self._load(dict(self.contraction.loads)[expression], point))
+            case Apply("select", (Apply(test, (a, b)), yes, no)):
+                left, right, yes_, no_ = (self._evaluate(e, point, total) for e in (a, b, yes, no))
+                return self.b.select(self.b.compare(test, left, right), yes_, no_)  # type: ignore[arg-type]
+            case Apply("neg", (a,)):
+                return -self._evaluate(a, point, total)
+            case Apply(operator, operands):
+                values = [self._evaluate(operand, point, total) for operand in operands]
+                if operator in BINARY:
+                    return BINARY[operator](self.b, values[0], values[1])
+                return self.b.call(operator, values[0])  # type: ignore[arg-type]
+            case _:
+                assert expression == SUM and total is not None, expression
+                return total
+
+    # Positions
+
+    def length(self, a: Axis) -> Integer:
+        """How many places an axis has in this call."""
+        if a.symbol is None:
+            return a.size
+        return self.b.scalar_integer(SLOT_ITEMS if a.symbol == "n" else SLOT_STEPS)
+
+    def integer(self, expression: Affine) -> Integer:
+        """Its value at the open loops' positions, outer ones first, so that they are hoisted."""
+        total: Integer = expression.constant
+        order = {name: number for number, name in enumerate(self.env)}
+        for atom, factor in sorted(expression.terms, key=lambda t: order.get(str(t[0]), -1)):
+            assert isinstance(atom, str)
+            place = self.env[atom] if atom in self.env else self.b.step
+            total = place * factor + total if isinstance(place, Term) else total + place * factor
+        return total
+
+    def _place(self, access: Access, point: Point) -> Integer:
+        inside = {a.name for a in self.plan.whole}
+        terms = tuple(term for term in access.offset.terms if term[0] not in inside)
+        return self.integer(Affine(terms, access.offset.constant)) + self._shift(access, point)
+
+    def _shift(self, access: Access, point: Point) -> int:
+        """How far a place in the tile is from the tile's first place."""
+        plan = self.plan
+        row, *whole, vector = point
+        shift = row * access.coefficient(plan.rows.axis.name) if plan.rows else 0
+        for a, place in zip(plan.whole, whole, strict=True):
+            shift += place * access.coefficient(a.name)
+        return shift + vector * self.width * access.coefficient(plan.lane.name)
+
+    def _load(self, access: Access, point: Point) -> Term:
+        """A vector along the lanes, or the scalar that is the same in all of them."""
+        lanes = self.width if access.coefficient(self.plan.lane.name) else 1
+        return self.b.load(self.pointers[access.buffer], self._place(access, point), lanes)
+
+    def _wide(self, value: Term) -> Term:
+        return self.b.splat(value, self.width)
+
+    def _together(self, conditions: list[Term]) -> Term | bool:
+        if not conditions:
+            return True
+        total = conditions[0]
+        for condition in conditions[1:]:
+            total = total & condition
+        return total
+
+    def _least(self, a: Integer, b: Integer) -> Integer:
+        return min(a, b) if isinstance(a, int) and isinstance(b, int) else self.b.minimum(a, b)
+
+    def _most(self, a: Integer, b: Integer) -> Integer:
+        return max(a, b) if isinstance(a, int) and isinstance(b, int) else self.b.maximum(a, b)
+
+
+def additive(result: Expression) -> tuple[Expression, ...] | None:
+    """The other terms, if the result is the sum plus other terms; else None."""
+    if result == SUM:
+        return ()
+    match result:
+        case Apply("add", (a, b)):
+            for inner, other in ((a, b), (b, a)):
+                found = additive(inner)
+                if found is not None and not _holds_sum(other):
+                    return (*found, other)
+    return None
+
+
+def _holds_sum(expression: Expression) -> bool:
+    match expression:
+        case Apply(_, operands):
+            return any(map(_holds_sum, operands))
+        case _:
+            return expression == SUM
+
+
+def _digits(number: Integer, sizes: tuple[int, ...]) -> list[Integer]:
+    """The mixed-radix digits of a number, outermost first."""
+    found: list[Integer] = []
+    for place, size in enumerate(sizes):
+        below = prod(sizes[place + 1 :])
+        digit = number // below
+        found.append(0 if size == 1 else digit % size if place else digit)
+    return found
+
+
+def _share(part: Integer, count: int, parts: int) -> tuple[Integer, Integer]:
+    """The range of `count` things that is one of `parts` even parts."""
+    if parts == 1:
+        return 0, count
+    return part * count // parts, (part + 1) * count // parts
+
+
+def _start(a: Axis) -> str:
+    return f"{a.name}.chunk"
+
+
+def _less(a: Integer, b: Integer) -> Term | bool:
+    return a < b if isinstance(b, int) or isinstance(a, Term) else b > a

@@ -1,0 +1,256 @@
+"""How a contraction is computed: lanes, register tile, order of loops, blocks, parallel units.
+
+In: a Contraction, the Machine.  Out: a Plan, which changes no bit of the result except by the
+order in which a sum is cut into chunks (a function of shapes and machine alone); None where no
+output axis is contiguous, so that there are no lanes.
+
+    conv.out [n, f: 64, y, x]  ->  lanes f in blocks of 4 vectors, rows n in tiles of 6 and 5,
+                                   chunks of 16 c, loops y, x, then ky, kx, c summed in registers
+
+The rules were measured; docs/performance.md has the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from latte.compiler.affine import Affine
+from latte.compiler.contract_view import Access, Contraction
+from latte.compiler.expression import Axis
+from latte.compiler.machine import Machine
+
+LATENCY = 4  # cycles from one fma to the next on the same accumulator; two start in a cycle
+MOST_VECTORS = 6
+BYTES = 4
+THREADS = ((2, 0.6), (4, 0.2), (8, 0.2))  # numbers of threads that units should suit
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """An axis cut into tiles of two widths: tile k has `base + (k < extra)` places."""
+
+    axis: Axis
+    count: int
+    base: int
+    extra: int
+
+    @property
+    def widths(self) -> tuple[tuple[int, int], ...]:
+        """Each width that occurs with the number of its tiles, wider first."""
+        both = ((self.base + 1, self.extra), (self.base, self.count - self.extra))
+        return tuple((width, count) for width, count in both if count)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A summed axis taken `size` places at a time outside of the tiles."""
+
+    axis: Axis
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Loops from the outside: units (lane block, `outer`, part of the tiles, part of the first of
+    `others`), chunks, tiles, others, then `summed` with one register tile of accumulators:
+    tile's width x all of `whole` x `vectors`."""
+
+    lane: Axis
+    vectors: int
+    blocks: int
+    rows: Tiles | None
+    whole: tuple[Axis, ...]
+    outer: tuple[Axis, ...]
+    others: tuple[Axis, ...]
+    row_parts: int
+    other_parts: int
+    chunks: tuple[Chunk, ...]
+    summed: tuple[Axis, ...]
+
+    @property
+    def units(self) -> int:
+        """How many independent pieces of work there are."""
+        return self.blocks * prod(a.size for a in self.outer) * self.row_parts * self.other_parts
+
+
+def plan(contraction: Contraction, machine: Machine) -> Plan | None:
+    """The schedule of a contraction, or None where it has no lanes."""
+    lane = _lane(contraction, machine)
+    if lane is None:
+        return None
+    vectors, rows, whole = _tile(contraction, lane, machine)
+    taken = {lane.name, *(a.name for a in whole), rows.axis.name if rows else ""}
+    rest = tuple(a for a in contraction.axes if a.name not in taken)
+    outer = tuple(a for a in rest if _batch(contraction, a.name, lane.name))
+    others = tuple(a for a in rest if a not in outer)
+    others = tuple(sorted(others, key=lambda a: -contraction.target.coefficient(a.name)))
+    if _unbound(contraction, {lane.name, *taken, *(a.name for a in outer)}):
+        return None
+    blocks = _vectors(lane, machine) // vectors
+    fixed = blocks * prod(a.size for a in outer)
+    row_parts, other_parts = _parts(contraction, fixed, rows, others)
+    streamed = reused(contraction, lane.name)
+    summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
+    places = (rows.count if rows else 1) * prod(a.size for a in others)
+    fits = machine.l1 * 3 // 4 // (vectors * machine.width * BYTES)
+    chunks = _chunks(contraction, summed, fits, machine) if places > 1 else ()
+    return Plan(
+        lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed
+    )  # fmt: skip
+
+
+def guarded(contraction: Contraction, name: str) -> bool:
+    """Whether the bounds of other loops depend on this axis, or its own on them."""
+    return any(name in guard.axes() for guard in contraction.guards)
+
+
+def reused(contraction: Contraction, lane: str) -> Access:
+    """The factor that has the lanes and depends on the fewest other output axes."""
+    own = [factor for factor in contraction.factors if factor.coefficient(lane)]
+    return min(own, key=lambda f: sum(bool(f.coefficient(a.name)) for a in contraction.axes))
+
+
+def _lane(contraction: Contraction, machine: Machine) -> Axis | None:
+    """The output axis whose places are neighbours in the target and in a factor."""
+    found = [a for a in contraction.axes if _is_lane(contraction, a, machine)]
+    return max(found, key=lambda a: a.size, default=None)
+
+
+def _is_lane(contraction: Contraction, a: Axis, machine: Machine) -> bool:
+    if contraction.target.coefficient(a.name) != 1 or guarded(contraction, a.name):
+        return False
+    if not any(factor.coefficient(a.name) for factor in contraction.factors):
+        return False
+    whole = -(-a.size // machine.width) * machine.width
+    return all(
+        access.coefficient(a.name) == 0
+        or (access.coefficient(a.name) == 1 and dict(access.room)[a.name] >= whole)
+        for access in contraction.accesses
+    )
+
+
+def _vectors(lane: Axis, machine: Machine) -> int:
+    return -(-lane.size // machine.width)
+
+
+def _batch(contraction: Contraction, name: str, lane: str) -> bool:
+    """Whether every factor with lanes changes along an axis, so that none is used again there."""
+    own = [factor for factor in contraction.factors if factor.coefficient(lane)]
+    return all(factor.coefficient(name) for factor in own)
+
+
+def _unbound(contraction: Contraction, outside: set[str]) -> bool:
+    """Whether a guard leaves no loop inside a unit that it could bound."""
+    return any(guard.axes() <= outside for guard in contraction.guards)
+
+
+def _tile(
+    contraction: Contraction, lane: Axis, machine: Machine
+) -> tuple[int, Tiles | None, tuple[Axis, ...]]:
+    """The register tile with the least time for one multiply-add."""
+    options = list(_tiles(contraction, lane, machine))
+    best = min(options, key=lambda option: option[0])
+    return best[1], best[2], best[3]
+
+
+def _tiles(
+    contraction: Contraction, lane: Axis, machine: Machine
+) -> Iterator[tuple[float, int, Tiles | None, tuple[Axis, ...]]]:
+    free = [
+        a for a in contraction.axes if a is not lane and not guarded(contraction, a.name)
+        and not _batch(contraction, a.name, lane.name)
+    ]  # fmt: skip
+    count = _vectors(lane, machine)
+    limit = machine.registers - (1 if machine.fma else 2)
+    for vectors in (v for v in range(1, MOST_VECTORS + 1) if count % v == 0):
+        yield _cost(contraction, lane, vectors, None, ()), vectors, None, ()
+        most = (limit - 1 - vectors) // vectors
+        for row, whole in product(free, [(), *((a,) for a in free)]):
+            if row in whole or any(a.symbol for a in whole):
+                continue
+            inside = prod(a.size for a in whole)
+            if most // inside >= 1:
+                rows = tiles(row, most // inside)
+                yield _cost(contraction, lane, vectors, rows, whole), vectors, rows, whole
+
+
+def tiles(a: Axis, most: int) -> Tiles:
+    """An axis in the fewest tiles of at most `most` places, as even as can be."""
+    count = -(-a.size // most)
+    return Tiles(a, count, a.size // count, a.size % count)
+
+
+def _cost(
+    contraction: Contraction, lane: Axis, vectors: int, rows: Tiles | None, whole: tuple[Axis, ...]
+) -> float:
+    """Cycles for one vector multiply-add: two loads and two multiply-adds start in a cycle."""
+    cycles = work = 0.0
+    inside = prod(a.size for a in whole)
+    for width, count in rows.widths if rows else ((1, 1),):
+        loads = 0
+        for factor in contraction.factors:
+            own = vectors if factor.coefficient(lane.name) else 1
+            own *= width if rows and factor.coefficient(rows.axis.name) else 1
+            loads += own * prod(a.size for a in whole if factor.coefficient(a.name))
+        fmas = vectors * width * inside
+        cycles += count * (max(fmas / 2, loads / 2, LATENCY) + 0.02 * loads + 0.2)
+        work += count * fmas
+    run_time = 0.004 if rows and rows.axis.symbol else 0.0  # a partial batch wastes rows
+    return cycles / work + run_time
+
+
+def _chunks(
+    contraction: Contraction, summed: tuple[Axis, ...], fits: int, machine: Machine
+) -> tuple[Chunk, ...]:
+    """Cuts summed axes, unguarded ones first, until the streamed factor stays in the first cache
+    (`fits` places of the sum); a line of a splat factor is used up at once."""
+    order = sorted(summed, key=lambda a: guarded(contraction, a.name))
+    places, sizes = prod(a.size for a in summed), {a.name: a.size for a in summed}
+    for a in order:
+        if places <= fits:
+            break
+        least = machine.width if _contiguous(contraction, a.name) else 1
+        size = min(a.size, max(least, fits * a.size // places))
+        size = -(-a.size // -(-a.size // size))
+        sizes[a.name] = -(-size // least) * least if size > least else size
+        places = places // a.size * sizes[a.name]
+    return tuple(Chunk(a, sizes[a.name]) for a in summed if sizes[a.name] < a.size)
+
+
+def _contiguous(contraction: Contraction, name: str) -> bool:
+    return any(factor.coefficient(name) == 1 for factor in contraction.factors)
+
+
+def _parts(
+    contraction: Contraction, fixed: int, rows: Tiles | None, others: tuple[Axis, ...]
+) -> tuple[int, int]:
+    """Into how many units the tiles and the first other axis are divided: even shares for usual
+    numbers of threads, against reading the streamed factor again in each unit."""
+    tile_count = rows.count if rows else 1
+    first = others[0].size if others else 1
+    width = (rows.base + (rows.extra > 0)) if rows else 1
+    inner = width * prod(a.size for a in others[1:])
+    options = [
+        (_unit_cost(fixed, (tile_count, first), (p, q), inner), p, q)
+        for p in range(1, min(tile_count, 32) + 1)
+        for q in range(1, min(first, 32) + 1)
+        if p * q == 1 or fixed * p * q <= 256
+    ]
+    _, row_parts, other_parts = min(options)
+    return row_parts, other_parts
+
+
+def _unit_cost(fixed: int, counts: tuple[int, int], parts: tuple[int, int], inner: int) -> float:
+    units = fixed * parts[0] * parts[1]
+    size = prod(-(-count // part) for count, part in zip(counts, parts, strict=True))
+    even = prod(count / part for count, part in zip(counts, parts, strict=True)) / size
+    share = sum(weight * -(-units // k) * k / units for k, weight in THREADS) / even
+    return share + 2.0 / (size * inner) + 0.0002 * units
+
+
+def bound_axis(guard: Affine, order: tuple[str, ...]) -> str:
+    """The innermost loop among a guard's axes: the one it bounds. `order` is outermost first."""
+    return max(guard.axes(), key=order.index)
