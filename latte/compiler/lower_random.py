@@ -31,7 +31,7 @@ def draw(scope: Scope, kind: str, stream: int, index: Affine) -> Term:
 
 def _bits(scope: Scope, stream: int, index: Affine) -> Term:
     low, high = _halves(scope, index)
-    return _mix(low) ^ _key(scope, stream) ^ high
+    return _mix(_mix(low) ^ _key(scope, stream) ^ high)
 
 
 def _halves(scope: Scope, index: Affine) -> tuple[Term, Term | int]:
