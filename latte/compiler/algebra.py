@@ -1,0 +1,132 @@
+"""Algebra of real numbers, for derivatives: what `simplify` must not do to a user's own formulas.
+
+    tidy(g / s * s - g)                          ->  0
+    tidy(sum [i] g * x[i])                       ->  g * sum [i] x[i]
+    tidy((if c then a else 0) + (if c then 0 else b))  ->  if c then a else b
+
+Rounding may differ, and 0 * inf is taken to be 0: both are free in a derivative, which has no
+written form to be true to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from latte.compiler.affine import Affine
+from latte.compiler.expression import (
+    Apply,
+    Argument,
+    Expression,
+    Fold,
+    Load,
+    Number,
+    Position,
+    Random,
+)
+from latte.compiler.rewrite import rewrite
+from latte.compiler.simplify import ONE, ZERO, simplify
+
+
+def tidy(expression: Expression) -> Expression:
+    """The expression simplified until nothing changes."""
+    while (changed := simplify(rewrite(expression, _rule))) != expression:
+        expression = changed
+    return expression
+
+
+def axes_of(expression: Expression) -> frozenset[str]:
+    """Names of axes that occur free in an expression; `count(i)` has none."""
+    match expression:
+        case Position(index) | Random(_, _, Affine() as index):
+            return index.axes()
+        case Argument(_, index) | Load(_, index):
+            names: frozenset[str] = frozenset()
+            for entry in index:
+                names |= entry.axes() if isinstance(entry, Affine) else axes_of(entry)
+            return names
+        case Apply(_, operands):
+            return frozenset().union(*map(axes_of, operands))
+        case Fold(_, axes, body, where):
+            inner = axes_of(body).union(*(guard.index.axes() for guard in where))
+            return inner - {axis.name for axis in axes}
+        case _:
+            return frozenset()
+
+
+def add(left: Expression, right: Expression) -> Expression:
+    """The sum of two contributions."""
+    return right if left == ZERO else left if right == ZERO else Apply("add", (left, right))
+
+
+def choose(condition: Expression, yes: Expression, no: Expression = ZERO) -> Expression:
+    """`if condition then yes else no`."""
+    return yes if yes == no else Apply("select", (condition, yes, no))
+
+
+def _rule(expression: Expression) -> Expression | None:
+    match expression:
+        case Apply("mul", (Number(0.0), _)) | Apply("mul", (_, Number(0.0))):
+            return ZERO
+        case Apply("div", (Number(0.0), _)):
+            return ZERO
+        case Apply("neg", (Number(0.0),)):
+            return ZERO
+        case Apply("mul", (Apply("neg", (a,)), b)) | Apply("mul", (a, Apply("neg", (b,)))):
+            return Apply("neg", (Apply("mul", (a, b)),))
+        case Apply("div", (Apply("neg", (a,)), b)):
+            return Apply("neg", (Apply("div", (a, b)),))
+        case Apply("add", (a, Apply("neg", (b,)))) | Apply("add", (Apply("neg", (b,)), a)):
+            return Apply("sub", (a, b))
+        case Apply("sub", (a, Apply("neg", (b,)))):
+            return Apply("add", (a, b))
+        case Apply("sub", (a, b)) if a == b:
+            return ZERO
+        case Apply("mul", (Apply("div", (a, b)), c)) if b == c:
+            return a
+        case Apply("mul", (c, Apply("div", (a, b)))) if b == c:
+            return a
+        case Apply("mul", (Number(a), Apply("mul", (Number(b), c)))):
+            return Apply("mul", (Number(a * b), c))
+        case Apply("mul", (a, Number() as b)) if not isinstance(a, Number):
+            return Apply("mul", (b, a))
+        case Apply("mul", (a, Apply("mul", (Number() as b, c)))):
+            return Apply("mul", (b, Apply("mul", (a, c))))
+        case Apply("mul", (a, Apply("div", (Number(1.0), b)))):
+            return Apply("div", (a, b))
+        case Apply("add", (Apply("select", (c, a, Number(0.0))), Apply("select", (d, z, b)))) if (
+            c == d and z == ZERO
+        ):
+            return Apply("select", (c, a, b))
+        case Fold("sum", _, body, _):
+            return _outside(expression, body)
+        case _:
+            return None
+
+
+def _outside(fold: Fold, body: Expression) -> Expression | None:
+    """A sum with what does not depend on its axes taken out."""
+    names = {axis.name for axis in fold.axes}
+
+    def inner(expression: Expression) -> Expression:
+        return replace(fold, body=expression)
+
+    def fixed(expression: Expression) -> bool:
+        return not axes_of(expression) & names
+
+    match body:
+        case Number(0.0):
+            return ZERO
+        case Apply("neg", (a,)):
+            return Apply("neg", (inner(a),))
+        case Apply("mul", (a, b)) if fixed(a) and not fixed(b):
+            return Apply("mul", (a, inner(b)))
+        case Apply("mul", (a, b)) if fixed(b) and not fixed(a):
+            return Apply("mul", (inner(a), b))
+        case Apply("mul", (Apply("mul", (a, b)), c)) if fixed(a) and not fixed(c):
+            return Apply("mul", (a, inner(Apply("mul", (b, c)))))
+        case Apply("div", (a, b)) if fixed(b) and b != ONE:
+            return Apply("div", (inner(a), b))
+        case Apply("select", (c, a, Number(0.0))) if fixed(c):
+            return Apply("select", (c, inner(a), ZERO))
+        case _:
+            return None
