@@ -82,7 +82,7 @@ class Oracle:
 
 
 def _program(text: str, batch: int, time: int) -> Program:
-    net = latte.loads(text).net
+    net = latte.loads(text).elaborated
     return synthesize(differentiate(net), batch=batch, time=time)
 
 
