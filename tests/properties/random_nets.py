@@ -52,7 +52,7 @@ SIZES = (1, 2, 3, 5, 7)
 
 @dataclass(frozen=True)
 class RandomNet:
-    """A net's text, the shape (or number of classes) of each input, its largest batch, its number of
+    """A net's text, the shape (or number of classes) of each input, its largest batch, and how many
     time steps (0: none)."""
 
     text: str
