@@ -1,0 +1,80 @@
+"""Where a mistake is reported: at the innermost place in the user's own files.
+
+A mistake inside a library layer is shown at the call that a user wrote; the library's line follows
+as a note. `fail` raises `Poisoned`: the statement is given up, the next one is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from latte.compiler.elaborate.values import Fault, Poisoned
+from latte.errors import Collector, Note, Source, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A call that is being carried out: where it stands, and what it calls."""
+
+    span: Span
+    name: str
+
+
+@dataclass(slots=True)
+class Report:
+    """Collects diagnostics; `frames` are the calls around what is being elaborated."""
+
+    is_library: Callable[[Source], bool]
+    collector: Collector = field(default_factory=Collector)
+    frames: list[Frame] = field(default_factory=list)
+
+    def error(
+        self, code: str, message: str, span: Span, *, help: str = "", notes: tuple[Note, ...] = ()
+    ) -> None:
+        """Report a mistake and go on."""
+        place = next((s for s in self._places(span) if not self.is_library(s.source)), span)
+        if place is not span:
+            notes = (*notes, Note("from this line of the library", span))
+        elif self.frames and self.frames[-1].span.source == span.source and notes == ():
+            frame = self.frames[-1]
+            notes = (Note(f"in this call of `{frame.name}`", frame.span),)
+        self.collector.error(code, message, place, help=help, notes=notes)
+
+    def fail(
+        self, code: str, message: str, span: Span, *, help: str = "", notes: tuple[Note, ...] = ()
+    ) -> NoReturn:
+        """Report a mistake after which this statement has no value."""
+        self.error(code, message, span, help=help, notes=notes)
+        raise Poisoned
+
+    @contextmanager
+    def at(self, span: Span, note: Note | None = None) -> Iterator[None]:
+        """Faults inside are mistakes of this place."""
+        try:
+            yield
+        except Fault as fault:
+            notes = (note,) if note else ()
+            self.error(fault.code, fault.message, span, help=fault.help, notes=notes)
+            raise Poisoned from None
+
+    @contextmanager
+    def calling(self, span: Span, name: str) -> Iterator[None]:
+        """Mistakes inside happen in a call that stands here."""
+        self.frames.append(Frame(span, name))
+        try:
+            yield
+        finally:
+            self.frames.pop()
+
+    @property
+    def in_library(self) -> bool:
+        """Whether the innermost call was itself written in the library."""
+        return bool(self.frames) and self.is_library(self.frames[-1].span.source)
+
+    def _places(self, span: Span) -> Iterator[Span]:
+        yield span
+        for frame in reversed(self.frames):
+            yield frame.span
