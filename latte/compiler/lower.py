@@ -90,7 +90,7 @@ class _Nest:
             if loop.axis.symbol == "n":
                 batched = True
             else:
-                fixed *= loop.size
+                fixed *= loop.pieces
         return fixed, batched
 
     def _digits(self, unit: Integer) -> list[tuple[Loop, Integer]]:
@@ -100,13 +100,13 @@ class _Nest:
         values: dict[str, Integer] = {}
         rest, fixed = unit, [loop for loop in loops if loop.axis.symbol != "n"]
         for place, loop in reversed(list(enumerate(fixed))):
-            if loop.size == 1:
+            if loop.pieces == 1:
                 values[loop.variable] = 0
             elif place == 0 and not batch:
                 values[loop.variable] = rest
             else:
-                values[loop.variable] = rest % loop.size
-                rest = rest // loop.size
+                values[loop.variable] = rest % loop.pieces
+                rest = rest // loop.pieces
         for loop in batch:
             values[loop.variable] = rest
         return [(loop, values[loop.variable]) for loop in loops]
@@ -121,17 +121,26 @@ class _Nest:
                 self._point()
                 return
             loop = loops[level]
-            if level < len(digits):
-                place = digits[level][1]
-            else:
-                length = loop.size if loop.lane else self.scope.length(loop.axis)
-                place = stack.enter_context(self.b.loop(0, length))
+            place = self._place(stack, loop, digits[level][1] if level < len(digits) else None)
             stack.enter_context(self.scope.inner())
             if loop.lane:
                 self._start_lane(loop, place)
             self.scope.bind(loop.variable, place)
             self._enter(stack, level + 1 == len(loops))
             self._open(digits, level + 1)
+
+    def _place(self, stack: ExitStack, loop: Loop, digit: Integer | None) -> Integer:
+        """The variable's value: a unit's digit, or a loop over the unit's chunk, or over all."""
+        if digit is None:
+            length = loop.size if loop.lane else self.scope.length(loop.axis)
+            return stack.enter_context(self.b.loop(0, length))
+        if loop.chunk == 1:
+            return digit
+        start = digit * loop.chunk
+        stop: Integer = start + loop.chunk
+        if loop.size % loop.chunk:
+            stop = self.b.binary("min", stop, loop.size)
+        return stack.enter_context(self.b.loop(start, stop, guarded=False))
 
     def _start_lane(self, loop: Loop, place: Integer) -> None:
         """From here on the lane is known; the last block may be partial."""

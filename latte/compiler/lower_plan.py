@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from latte.compiler.affine import Affine, Floor, axis
 from latte.compiler.expression import Axis, Expression, Fold, Guard, Load, Position, Random
@@ -25,12 +25,19 @@ UNIT = 8192  # points of a unit beyond which more loops are shared out
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A variable of the nest. `lane` marks the blocks of the lane axis, `size` counts them."""
+    """A variable of the nest. `lane` marks the blocks of the lane axis, `size` counts them. A unit
+    loop may give each unit `chunk` places, walked by an ordinary loop inside."""
 
     variable: str
     size: int
     axis: Axis
     lane: bool = False
+    chunk: int = 1
+
+    @property
+    def pieces(self) -> int:
+        """How many units this loop is shared out to."""
+        return -(-self.size // self.chunk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,8 @@ def plan(scope: Scope, kernel: Kernel) -> Plan:
     owned = _owned(kernel)
     lane_axis, lanes = _lane(scope, kernel, axes, uses, owned)
     loops = _ordered(_loops(axes, lane_axis, lanes), uses, folds, owned, kernel)
-    units, points = _units(loops, folds, uses, lanes, owned)
+    units, loops = _units(loops, folds, uses, lanes, owned)
+    points = _points(loops, units, uses, lanes)
     lane = f"{lane_axis.name}.lane" if lane_axis else ""
     return Plan(tuple(views.items()), loops, units, lane, lanes, lane_axis, points)
 
@@ -208,7 +216,7 @@ def _lane(
 ) -> tuple[Axis | None, int]:
     """The axis whose vectors cost least, and how many lanes; None where scalar code (or lanes
     along the folds themselves) is cheaper."""
-    best, least, lanes = None, _cost_without(scope, uses), 1
+    best, least, lanes = None, _cost_without(scope, axes, uses), 1
     for entry in axes:
         if entry.symbol is not None or entry.size < 2 or scope.width == 1:
             continue
@@ -245,11 +253,11 @@ def _stride_in_lanes(position: Affine, entry: Axis, width: int) -> int | None:
     return lane_stride(reduce_floors(position.substitute({entry.name: view}), ranges), "lane")
 
 
-def _cost_without(scope: Scope, uses: list[_Use]) -> float:
+def _cost_without(scope: Scope, axes: list[Axis], uses: list[_Use]) -> float:
     """Accesses for each point without a lane: what is inside folds may have lanes of its own."""
-    total = 0.0
+    outer, total = {entry.name for entry in axes}, 0.0
     for use in uses:
-        inner = use.axes - scope.sizes.keys()
+        inner = use.axes - outer
         contiguous = any(use.position.coefficient(name) == 1 for name in inner)
         total += use.weight / scope.width if contiguous else use.weight
     return total
@@ -296,26 +304,39 @@ def _units(
     uses: list[_Use],
     lanes: int,
     owned: frozenset[str] | None,
-) -> tuple[int, int]:
-    """How many loops are flattened, and about how many elementary operations a unit takes."""
-    work = max(sum(use.weight for use in uses), 1.0)
-    sizes = [loop.size * (lanes if loop.lane else 1) for loop in loops]
+) -> tuple[int, tuple[Loop, ...]]:
+    """How many loops are flattened into units, the last of them perhaps in chunks. A loop that
+    some fold does not depend on stays inside, or each unit would compute the fold again."""
     count, names = 0, set[str]()
-    while count < len(loops):
-        loop = loops[count]
+    for loop in loops:
         if loop.axis.symbol == "t" or (owned is not None and loop.axis.name not in owned):
             break
-        if loop.axis.symbol != "n":
-            if count and math.prod(sizes[count:]) * work <= UNIT:
+        if loop.axis.symbol is None:
+            inner = _points(loops, count + 1, uses, lanes)
+            if inner * loop.size <= UNIT or _splits(loop, names, folds, loops):
                 break
-            outer = names | {loop.axis.name}
-            if any(fold & _names(loops) <= names and loop.axis.name not in fold for fold in folds):
-                break
-            names = outer
-        else:
-            names.add(loop.axis.name)
+            chunk = max(1, UNIT // inner)
+            if chunk > 1:
+                chunk = -(-loop.size // -(-loop.size // chunk))
+                return count + 1, (*loops[:count], replace(loop, chunk=chunk), *loops[count + 1 :])
+        names.add(loop.axis.name)
         count += 1
-    return count, int(math.prod(sizes[count:]) * work)
+    return count, loops
+
+
+def _splits(
+    loop: Loop, outer: set[str], folds: list[frozenset[str]], loops: tuple[Loop, ...]
+) -> bool:
+    return any(loop.axis.name not in fold and fold & _names(loops) <= outer for fold in folds)
+
+
+def _points(loops: tuple[Loop, ...], start: int, uses: list[_Use], lanes: int) -> int:
+    """About how many accesses the loops from `start` on make, and one chunk of that before."""
+    work = max(sum(use.weight for use in uses), 1.0)
+    sizes = [loop.size * (lanes if loop.lane else 1) for loop in loops[start:]]
+    if start and loops[start - 1].lane:
+        sizes.append(lanes)
+    return int(math.prod(sizes) * work * (loops[start - 1].chunk if start else 1))
 
 
 def _names(loops: tuple[Loop, ...]) -> frozenset[str]:
