@@ -69,6 +69,9 @@ class Affine:
         outside = _collect(whole, self.constant // divisor)
         if not rest.terms:
             return outside
+        match rest.terms:
+            case ((Floor(inner, inner_divisor), 1),):  # (x // a + c) // b == (x + c*a) // (a*b)
+                rest, divisor = inner + rest.constant * inner_divisor, inner_divisor * divisor
         return outside + Affine(((Floor(rest, divisor), 1),), 0)
 
     def __mod__(self, divisor: int) -> Affine:
