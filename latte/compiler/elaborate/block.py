@@ -236,7 +236,7 @@ class Block(Caller):
         """`input image[1, 28, 28]`, `input label: class(10)`."""
         name = node.name.text
         if not self.is_net:
-            self.run.report.fail("E0418", "a layer has no inputs of its own", node.span)
+            self.run.report.fail("E0107", "a layer has no inputs of its own", node.span)
         axes = tuple(
             Axis(f"d{place}", size) for place, (_, size) in enumerate(self.sizes(node.shape, name))
         )
@@ -372,7 +372,7 @@ class Block(Caller):
         help = did_you_mean(name.text, known)
         if self.run.definitions.find(ast.Layer, name.text, self.file) is not None:
             help = f"`{name.text}` is a layer: bind its call, `name = {name.text}(...)`"
-        self.run.report.fail("E0310", f"unknown neuron `{name.text}`", name.span, help=help)
+        self.run.report.fail("E0302", f"unknown neuron `{name.text}`", name.span, help=help)
 
     def axis_values(self, node: ast.Ensemble, axes: Sequence[Axis]) -> dict[str, Value]:
         """What the names of the axes stand for in the connections."""
@@ -532,7 +532,7 @@ class Block(Caller):
 
     def only_net(self, word: str, span: Span) -> None:
         if not self.is_net:
-            self.run.report.fail("E0418", f"`{word}` stands only in a net", span)
+            self.run.report.fail("E0107", f"`{word}` stands only in a net", span)
 
     def weighed(self, node: ast.Expression, name: ast.Name | None) -> tuple[float, Value]:
         """A loss with its weight: compile-time factors are taken apart."""
@@ -574,7 +574,7 @@ class Block(Caller):
         target = next((each for each in self.run.runnings if each.name == path), None)
         if target is None:
             message = f"`{node.name.text}` is no running value"
-            self.run.report.fail("E0419", message, node.name.span)
+            self.run.report.fail("E0310", message, node.name.span)
         assert target is not None
         axes, values, index = self.update_axes(node, target)
         inner = self.within(values, axes)

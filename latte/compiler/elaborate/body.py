@@ -321,9 +321,9 @@ class Body:
         if isinstance(item, (ast.Whole, ast.Rest, ast.Window, ast.Range, ast.Spread)):
             self.fail("E0706", "inside a neuron an index is one place", item.span)
         assert not isinstance(item, (ast.Whole, ast.Rest, ast.Window, ast.Range, ast.Spread))
-        if isinstance(item, ast.Name) and len(self.bound.get(item.text, ())) == len(axes):
-            if item.text in self.bound:
-                return self.bound[item.text]
+        here = self.bound.get(item.text) if isinstance(item, ast.Name) else None
+        if here is not None and len(here) == len(axes):
+            return here
         flat = as_index(self.expression(item))
         sizes = tuple(axis.size for axis in axes)
         if len(axes) == 1:

@@ -38,7 +38,7 @@ from latte.compiler.elaborate.values import (
 from latte.compiler.expression import Argument, Axis, Expression, Random
 from latte.compiler.net import Binding, Ensemble, Formal, Moment, Neuron
 from latte.compiler.rewrite import rewrite
-from latte.errors import Note, Span, did_you_mean
+from latte.errors import Span, did_you_mean
 from latte.lang import ast
 
 VIEWS = ("join", "reshape", "flatten", "transpose", "prev", "next", "last", "steps", "items")
@@ -126,11 +126,11 @@ class Caller(Evaluator):
         word, names = node.function.text, self.run.definitions.names
         if self.run.definitions.find(ast.Init, word, self.file) is not None:
             message = f"`{word}` is an initialiser: it stands only in `param` and `running`"
-            self.run.report.fail("E0406", message, node.span)
+            self.run.report.fail("E0407", message, node.span)
         known = [*names(ast.Layer, self.file), *names(ast.Neuron, self.file)]
         help = did_you_mean(word, [*known, *VIEWS, *MEASURES, *CALLABLE])
         message = f"unknown layer `{word}`"
-        self.run.report.fail("E0311", message, node.function.span, help=help)
+        self.run.report.fail("E0303", message, node.function.span, help=help)
 
     def arguments(self, node: ast.Call) -> list[Passed]:
         """All arguments evaluated; spread sources become one argument each."""
@@ -240,7 +240,7 @@ class Caller(Evaluator):
             if formal.axes is not None:
                 message = f"neuron `{kind}` takes windows and cannot be applied to whole ensembles"
                 help = f"connect it: `ensemble out[...] = {kind}(...)`"
-                self.run.report.fail("E0406", message, node.span, help=help)
+                self.run.report.fail("E0407", message, node.span, help=help)
         passed = self.arguments(node)
         name = self.named(passed, neuron.formals, name)
         given = self.bind(neuron.formals, self.made(passed), node, kind)
@@ -487,8 +487,10 @@ def formal_names(keys: Sequence[str]) -> dict[str, str]:
     for key in keys:
         words = [word for word in _plain_text(key).split(".") if word.isidentifier()]
         base = next((word for word in reversed(words) if word != "out"), "x")
-        count = sum(name.split("_")[0] == base for name in names.values())
-        names[key] = f"{base}_{count + 1}" if base in names.values() else base
+        number = 1
+        while (name := base if number == 1 else f"{base}_{number}") in names.values():
+            number += 1
+        names[key] = name
     return names
 
 

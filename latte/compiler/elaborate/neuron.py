@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from latte.compiler.affine import Affine
 from latte.compiler.elaborate.body import Body, Meaning, Window
 from latte.compiler.elaborate.connect import (
     Ranges,
@@ -25,7 +26,6 @@ from latte.compiler.elaborate.scalar import number
 from latte.compiler.elaborate.statements import Code
 from latte.compiler.elaborate.values import Draft, Formula, Value, describe
 from latte.compiler.elaborate.values import Span as Places
-from latte.compiler.affine import Affine
 from latte.compiler.expression import Argument, Axis, Expression, Fold, Let, Local, Number, Position
 from latte.compiler.net import Backward, Binding, Contribution, Formal, Neuron
 from latte.compiler.rewrite import walk

@@ -37,7 +37,7 @@ def training(run: Run, file: Source, train: ast.Train | None) -> Training:
     if definition is None:
         assert word is not None, "the library has the default solver"
         help = did_you_mean(name, run.definitions.names(ast.Solver, file))
-        run.report.error("E0801", f"unknown solver `{name}`", word.span, help=help)
+        run.report.error("E0308", f"unknown solver `{name}`", word.span, help=help)
         return defaults
     batch = count(run, file, train.batch if train else None, "batch", defaults.batch)
     epochs = count(run, file, train.epochs if train else None, "epochs", defaults.epochs)

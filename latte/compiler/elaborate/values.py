@@ -111,6 +111,9 @@ class Draft:
     def windows(self) -> tuple[Span, ...]:
         return tuple(entry for entry in self.entries if isinstance(entry, Span))
 
+    def __str__(self) -> str:
+        return f"{self.reference}[{', '.join(map(str, self.entries))}]"
+
 
 @dataclass(frozen=True, slots=True)
 class Formula:
