@@ -10,18 +10,14 @@ A `(` or `[` never reaches over a brace, and no item (`layer X`, `net Y`) begins
 from __future__ import annotations
 
 from latte.errors import Collector, Note, Source, Span, fail
+from latte.lang.newlines import ITEMS, begins_statement
 from latte.lang.tokens import Token
 
 DEEPEST = 200
 CLOSERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 OPENERS = {closer: opener for opener, closer in CLOSERS.items()}
+VALUES = {"NAME", "NUMBER", "RPAR", "RSQB", "STRING", "TRUE", "FALSE"}
 SIGN = {"LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{", "RBRACE": "}"}
-ITEMS = {"IMPORT", "CONST", "INIT", "SCHEDULE", "NEURON", "LAYER", "NET", "SOLVER", "TRAIN"}
-STATEMENTS = {
-    *{"REQUIRE", "PARAM", "RUNNING", "ENSEMBLE", "UPDATE", "INPUT", "LOSS", "METRIC", "LET"},
-    *{"FORWARD", "BACKWARD", "STATE", "FOR"},
-    *ITEMS,
-}
 
 
 def match_brackets(tokens: list[Token], source: Source, found: Collector) -> list[Token]:
@@ -53,7 +49,7 @@ class _Matcher:
                 continue
             self.result.append(token)
         while self.open:
-            self._close_last("the file ends here" if len(self.open) == 1 else "")
+            self._close_last()
         return self.result
 
     def _opener(self, token: Token) -> None:
@@ -87,24 +83,18 @@ class _Matcher:
 
     def _begin_line(self, number: int) -> None:
         """Close what cannot be open where a new statement or item begins."""
-        kind = self.tokens[number].kind
-        after = self.tokens[number + 1].kind if number + 1 < len(self.tokens) else ""
-        named = after not in {"EQUAL", "DOT", "COMMA", "ASSIGN", "LPAR", "RPAR", "LSQB", "_NEWLINE"}
-        if kind in STATEMENTS and named:
-            self._close_round()
-        elif self.open[-1].kind != "LBRACE" and self._lost(number, after):
-            self._close_round()
-        top_level = kind in ITEMS - {"SOLVER"} and after in {"NAME", "STRING"}
-        while self.open and top_level:
-            self._close_last(f"`{self.tokens[number].text}` begins here")
+        token = self.tokens[number]
+        if self.open[-1].kind != "LBRACE" and begins_statement(self.tokens, number):
+            before = next(t.kind for t in reversed(self.result) if t.kind != "_NEWLINE")
+            after = self.tokens[number + 1].kind
+            if after not in {"EQUAL", "ASSIGN"} or (before in VALUES and self._lost(number)):
+                self._close_round()
+        if token.kind in ITEMS - {"SOLVER"} and self.tokens[number + 1].kind in {"NAME", "STRING"}:
+            while self.open and self._column(token) <= self._indent(self.open[-1]):
+                self._close_last(token.text)
 
-    def _lost(self, number: int, after: str) -> bool:
-        """Whether `name = ...` on a new line begins a statement: the brackets close too late."""
-        if after not in {"EQUAL", "ASSIGN"} or self.result[-2:-1] == []:
-            return False
-        before = next(t.kind for t in reversed(self.result) if t.kind != "_NEWLINE")
-        if before not in {"NAME", "NUMBER", "RPAR", "RSQB", "STRING"}:
-            return False
+    def _lost(self, number: int) -> bool:
+        """Whether the brackets open here are still open where the block ends: never closed."""
         depth = 0
         for token in self.tokens[number:]:
             depth += (token.kind in {"LPAR", "LSQB"}) - (token.kind in {"RPAR", "RSQB"})
@@ -114,18 +104,26 @@ class _Matcher:
                 return True
         return True
 
+    def _column(self, token: Token) -> int:
+        return self.source.position(token.start)[1]
+
+    def _indent(self, token: Token) -> int:
+        """The column of the first character on a token's line."""
+        line = self.source.line(self.source.position(token.start)[0])
+        return len(line) - len(line.lstrip()) + 1
+
     def _close_round(self) -> None:
         while self.open and self.open[-1].kind != "LBRACE":
-            self._close_last("")
+            self._close_last()
 
-    def _close_last(self, why: str) -> None:
+    def _close_last(self, item: str = "") -> None:
         """Tell that the innermost bracket is never closed, and close it after the last token."""
         opener = self.open.pop()
         message = f"this `{opener.text}` is never closed"
         last = next(t for t in reversed(self.result) if t.kind != "_NEWLINE")
         end = Span(self.source, max(last.start, last.end - 1), last.end)
         closer = CLOSERS[opener.kind]
-        help = f"add `{SIGN[closer]}`" + (f" before {why}" if why.startswith("`") else "")
+        help = f"add `{SIGN[closer]}`" + (f"; the next `{item}` begins below" if item else "")
         notes = () if last is opener else (Note(f"a `{SIGN[closer]}` is missing behind this", end),)
         self.found.error("E0103", message, self._span(opener), help=help, notes=notes)
         at = len(self.result)

@@ -25,8 +25,11 @@ def check(definitions: Definitions, found: Collector) -> None:
     lost = frozenset[str]().union(*(unit.lost for unit in definitions.units.values()))
     for unit in definitions.units.values():
         room = Room(definitions, found, unit.file.source, lost)
+        circles: set[Named] = set()
         for item in unit.file.items:
             check_item(room, item)
+            if isinstance(item, Named) and item not in circles:
+                circles |= _check_circle(room, item)
         _check_trains(room, unit.file)
 
 
@@ -38,14 +41,11 @@ def check_item(room: Room, item: ast.FileItem) -> None:
         case ast.Const():
             nothing = ast.Net(item.name, (), (), span=item.span)
             Body(room, nothing, frozenset(), frozenset()).size(item.value)
-            _check_circle(room, item)
         case ast.Init() | ast.Schedule():
             check_scalar(room, item)
-            _check_circle(room, item)
         case ast.Neuron():
             _check_formals(room, item)
             check_neuron(room, item)
-            _check_circle(room, item)
         case ast.Layer() | ast.Net():
             check_body(room, item)
         case ast.Solver():
@@ -81,9 +81,9 @@ def _check_trains(room: Room, file: ast.File) -> None:
                 room.tell("E0201", message, name.span, "keep one", notes)
 
 
-def _check_circle(room: Room, item: Named) -> None:
-    """A definition must not be made of itself, directly or by others."""
-    seen: set[tuple[str, str]] = set()
+def _check_circle(room: Room, item: Named) -> set[Named]:
+    """A definition must not be made of itself; the definitions of the circle, if it is."""
+    seen: set[Named] = set()
     waiting = list(_uses(room, item))
     while waiting:
         used = waiting.pop()
@@ -92,11 +92,11 @@ def _check_circle(room: Room, item: Named) -> None:
             message = f"{word} `{item.name.text}` is defined by itself"
             code = "E0707" if isinstance(item, ast.Neuron) else "E0208"
             room.tell(code, message, item.name.span, "break the circle")
-            return
-        key = (used.span.file, f"{type(used).__name__} {used.name.text}")
-        if key not in seen:
-            seen.add(key)
+            return seen
+        if used not in seen:
+            seen.add(used)
             waiting += _uses(room, used)
+    return set()
 
 
 def _uses(room: Room, item: Named) -> Iterator[Named]:

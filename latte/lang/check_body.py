@@ -201,7 +201,11 @@ class Body:
         if text in TAKES:
             help = f"`{text}` is a function: `{text}(...)`"
         known = [] if help else [*self.names, *axes, *self.room.names(ast.Const)]
-        self.room.unknown(code, what, node, known, help)
+        word = type(self.owner).__name__.lower()
+        label = f"{word} `{self.owner.name.text}` binds no such name" if code == "E0312" else ""
+        if code == "E0312" and not help and isinstance(self.owner, ast.Net):
+            help = f"bind it, or declare it: `input {text}`"
+        self.room.unknown(code, what, node, known, help, label)
 
     # Calls
 

@@ -86,7 +86,10 @@ class Code:
     def reduction(self, node: ast.Reduction) -> None:
         for axis in node.axes:
             self.axis(axis)
-        self.child(frozenset(axis.text for axis in node.axes)).expression(node.body)
+        known = {axis.text for axis in node.axes}
+        if not known or not known <= self.axes:
+            known |= self.axes  # one of them was meant
+        self.child(frozenset(known)).expression(node.body)
 
     def axis(self, axis: ast.Name) -> None:
         if axis.text in self.axes or axis.text in self.room.lost:

@@ -11,8 +11,14 @@ from __future__ import annotations
 from latte.lang.tokens import Token
 
 END = "$END"
+ITEMS = {"IMPORT", "CONST", "INIT", "SCHEDULE", "NEURON", "LAYER", "NET", "SOLVER", "TRAIN"}
+STATEMENTS = {
+    *{"REQUIRE", "PARAM", "RUNNING", "ENSEMBLE", "UPDATE", "INPUT", "LOSS", "METRIC", "LET"},
+    *{"FORWARD", "BACKWARD", "STATE", "FOR"},
+    *ITEMS,
+}
 OPERATORS = {
-    *{"PLUS", "MINUS", "TIMES", "POWER", "COMPARE", "ASSIGN", "EQUAL", "AND", "OR", "COMMA", "DOT"},
+    *{"PLUS", "MINUS", "TIMES", "POWER", "COMPARE", "ASSIGN", "EQUAL", "AND", "OR", "COMMA"},
     *{"_ARROW", "_WINDOW", "_RANGE", "THEN", "ELSE", "BY", "WITH"},
 }
 GOES_ON_AFTER = OPERATORS | {"NOT", "LBRACE", "_NEWLINE", "IF", "IN", "COLON", "EACH"}
@@ -23,10 +29,13 @@ def normalize_newlines(tokens: list[Token]) -> list[Token]:
     """The tokens with one _NEWLINE after each statement."""
     result: list[Token] = []
     depth = 0
-    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+    for at, token in enumerate(tokens):
+        after = tokens[at + 1] if at + 1 < len(tokens) else None
         depth += (token.kind in {"LPAR", "LSQB"}) - (token.kind in {"RPAR", "RSQB"})
         if token.kind == "_NEWLINE":
-            if not depth and not _goes_on(result, token, after):
+            if not depth and (
+                not _goes_on(result, token, after) or _cut_short(result, tokens, at + 1)
+            ):
                 result.append(token)
             continue
         if token.kind == "RBRACE":
@@ -46,6 +55,23 @@ def _goes_on(result: list[Token], token: Token, after: Token | None) -> bool:
     if token.text == ";" or after is None:
         return False
     return result[-1].kind in GOES_ON_AFTER or after.kind in GOES_ON_BEFORE
+
+
+def _cut_short(result: list[Token], tokens: list[Token], at: int) -> bool:
+    """Whether an operator ends the line and a statement begins below: a value is missing."""
+    begun = bool(result) and result[-1].kind in GOES_ON_AFTER - {"LBRACE", "_NEWLINE"}
+    return begun and at < len(tokens) and begins_statement(tokens, at)
+
+
+def begins_statement(tokens: list[Token], at: int) -> bool:
+    """Whether the token here, first on its line, surely begins a statement."""
+    token = tokens[at]
+    after = tokens[at + 1].kind if at + 1 < len(tokens) else ""
+    if not token.first:
+        return False
+    if token.kind == "NAME" or after in {"EQUAL", "ASSIGN"}:
+        return after in {"EQUAL", "ASSIGN"}
+    return token.kind in STATEMENTS and after in {"NAME", "STRING", "LBRACE", "NUMBER", "REDUCER"}
 
 
 def _end_statement(result: list[Token], at: int) -> None:

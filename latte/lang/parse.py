@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from latte.errors import Collector, LatteError, Source, Span, fail
 from latte.lang import ast, tables
-from latte.lang.brackets import DEEPEST, ITEMS, STATEMENTS, match_brackets
-from latte.lang.newlines import END, normalize_newlines
+from latte.lang.brackets import DEEPEST, match_brackets
+from latte.lang.newlines import END, ITEMS, begins_statement, normalize_newlines
 from latte.lang.slips import Break, explain
 from latte.lang.tokens import Token, tokenize
 from latte.lang.tree import Builder
@@ -212,10 +212,7 @@ class _Parser:
 
     def begins(self, at: int, top: bool) -> bool:
         """Whether a line begins here, and on it surely a statement."""
-        token, after = self.tokens[at], self.tokens[at + 1].kind
-        if top or not token.first:
-            return token.first and token.kind in ITEMS and after in {"NAME", "STRING"}
-        return after in {"EQUAL", "ASSIGN"} or (token.kind in STATEMENTS and after == "NAME")
+        return begins_statement(self.tokens, at) and (not top or self.tokens[at].kind in ITEMS)
 
     def put_head(self, word: str) -> bool:
         """Shift a plain head in place of the unreadable one, where one of its kind may stand."""

@@ -52,12 +52,19 @@ class Room:
         self.found.error(code, message, span, help=help, notes=notes)
 
     def unknown(
-        self, code: str, what: str, name: ast.Name, known: Iterable[str], help: str = ""
+        self,
+        code: str,
+        what: str,
+        name: ast.Name,
+        known: Iterable[str],
+        help: str = "",
+        label: str = "",
     ) -> None:
         """Tell that a name stands for nothing, and which one it may have been."""
         if name.text not in self.lost and name.text != "_":
             help = did_you_mean(name.text, known) or help
-            self.tell(code, f"unknown {what} `{name.text}`", name.span, help)
+            message = f"unknown {what} `{name.text}`"
+            self.found.error(code, message, name.span, label=label, help=help)
 
     def is_lost(self, node: ast.Node) -> bool:
         """Whether a definition has parts that could not be read: nothing can be missed in it."""
@@ -84,7 +91,8 @@ def match(room: Room, call: ast.Call, formals: tuple[ast.Formal, ...]) -> dict[s
     for argument in call.arguments:
         if argument.name:
             _match_named(room, call, argument, argument.name, known, given)
-    _tell_missing(room, call, formals, given)
+    if all(argument.name is None or argument.name.text in {*known, "name"} for argument in call.arguments):
+        _tell_missing(room, call, formals, given)
     return given
 
 

@@ -13,15 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from latte.errors import Collector, Source, Span, closest
-from latte.lang.newlines import END
+from latte.lang.newlines import END, ITEMS
 from latte.lang.tables import load
 from latte.lang.tokens import Token
 
 OPERANDS = {"NAME", "NUMBER", "LPAR", "STRING", "REDUCER", "TRUE", "FALSE"}
 INFIX = {"PLUS", "MINUS", "TIMES", "POWER", "COMPARE", "AND", "OR", "_ARROW", "_WINDOW", "_RANGE"}
-DANGLING = INFIX | {"EQUAL", "ASSIGN", "NOT", "COMMA", "BY", "THEN", "ELSE", "DOT", "WITH", "COLON"}
+DANGLING = INFIX | {"EQUAL", "ASSIGN", "NOT", "COMMA", "BY", "THEN", "ELSE", "WITH", "COLON"}
 RESERVED = {"LET", "IF", "THEN", "ELSE", "FOR", "IN", "AND", "OR", "NOT", "TRUE", "FALSE", "EACH"}
 RESERVED |= {"BY", "WITH", "REDUCER"}
+FOLLOWS_WORD = OPERANDS - {"LPAR"} | {"LBRACE", "INPUT", "LOSS", "NET", "STATE", "UPDATE", "FORWARD"}
 
 # Where a statement may stand, and what it looks like there.
 BELONGS = {
@@ -50,6 +51,18 @@ BELONGS = {
     "EPOCHS": ("in `train`", "`epochs 4`"),
     "FOR": ("in a body", "`for i in 0 .. 4 { ... }`, or over a window `for i in x { ... }`"),
     "IF": ("in a body", "`if n > 1 { ... } else { ... }`"),
+}
+# The statements of each kind of body.
+ROOMS = {
+    "the top level of a file": ITEMS,
+    "a layer or net": {
+        *{"REQUIRE", "PARAM", "RUNNING", "ENSEMBLE", "UPDATE", "INPUT", "LOSS", "METRIC"},
+        *{"IF", "FOR"},
+    },
+    "code": {"LET", "IF", "FOR"},
+    "a neuron": {"STATE", "FORWARD", "BACKWARD"},
+    "a solver": {"STATE", "UPDATE"},
+    "`train`": {"SOLVER", "BATCH", "EPOCHS"},
 }
 # What other languages call it.
 FOREIGN = {
@@ -104,23 +117,20 @@ class Break:
         return self.tokens[min(self.place + 1, len(self.tokens) - 1)]
 
     @property
-    def words(self) -> dict[str, str]:
-        """The statement words possible here, and the terminals they are."""
-        known = load().words
-        return {word: kind for word, kind in known.items() if kind in self.starts & set(BELONGS)}
-
-    @property
     def room(self) -> str:
-        """What kind of body the statement stands in."""
+        """What kind of body the statement stands in: a key of ROOMS."""
         if END in self.starts:
             return "the top level of a file"
-        if "BATCH" in self.starts:
+        if "NAME" in self.starts:
+            return "code" if "LET" in self.starts else "a layer or net"
+        if "EPOCHS" in self.starts:
             return "`train`"
-        if "LET" in self.starts:
-            return "`forward`, `backward` and `update`"
-        if "FORWARD" in self.starts:
-            return "a neuron"
-        return "a solver" if "STATE" in self.starts else "a layer or net"
+        return "a neuron" if "FORWARD" in self.starts else "a solver"
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The statement words possible here, and the terminals they are."""
+        return {word: kind for word, kind in load().words.items() if kind in ROOMS[self.room]}
 
     def span(self, token: Token) -> Span:
         """Where a token stands; a line's end is shown as the place behind its last character."""
@@ -158,54 +168,51 @@ def foreign_comment(b: Break) -> Slip | None:
 
 def misplaced(b: Break) -> Slip | None:
     """A statement word that exists, but not in this kind of body."""
-    if b.place > b.begin + 1 or b.first.kind not in BELONGS or b.first.kind in b.starts - {"NAME"}:
-        if not (b.place == b.begin + 1 and b.first.kind in BELONGS and _only_a_name(b)):
-            return None
+    known = b.first.kind in BELONGS and b.first.kind not in ROOMS[b.room]
+    if not known or b.place > b.begin + 1 or b.here.kind in {"EQUAL", "ASSIGN"}:
+        return None
     where, form = BELONGS[b.first.kind]
-    message = f"`{b.first.text}` cannot stand in {b.room}"
-    if b.room.startswith("the top"):
-        message = f"`{b.first.text}` cannot stand at {b.room}"
+    room = "`forward`, `backward` or `update`" if b.room == "code" else b.room
+    message = f"`{b.first.text}` cannot stand {'at' if 'top' in room else 'in'} {room}"
     return Slip("E0107", message, b.span(b.first), help=f"it stands {where}: {form}")
-
-
-def _only_a_name(b: Break) -> bool:
-    """Whether the statement's word could here be nothing but a name: `loss x` in a neuron."""
-    return b.accepted <= {"EQUAL", "ASSIGN", "LSQB", "DOT"} and b.here.kind in OPERANDS | {"LBRACE"}
 
 
 def unknown_statement(b: Break) -> Slip | None:
     """A word that begins no statement, misspelt or of another language."""
     word = b.first
     second = b.tokens[min(b.begin + 1, len(b.tokens) - 1)]
-    known_as_name = "NAME" in b.starts
-    if not word.text.isidentifier() or word.kind in BELONGS or b.place > b.begin + known_as_name:
+    could_be_name = "NAME" in b.starts and word.kind == "NAME"
+    if not word.text.isidentifier() or word.kind in ROOMS[b.room]:
         return None
-    if known_as_name and second.kind in {"LPAR", "_NEWLINE", *INFIX} and word.text not in FOREIGN:
+    if b.place > b.begin + could_be_name or (could_be_name and second.kind not in FOLLOWS_WORD):
         return None
     meant = FOREIGN.get(word.text) or closest(word.text, b.words)
     anywhere = closest(word.text, [w for w, k in load().words.items() if k in BELONGS])
-    if meant is None and anywhere and second.kind in {"NAME", "LPAR", "STRING"}:
-        where, form = BELONGS[load().words[anywhere]]
+    if meant is None and anywhere:
+        where = BELONGS[load().words[anywhere]][0]
         help = f"did you mean `{anywhere}`? It stands {where}"
     else:
         help = f"did you mean `{meant}`?" if meant else _choices(b)
     message = f"unknown statement `{word.text}`"
-    if word.kind in RESERVED:
-        message = f"`{word.text}` begins no statement in {b.room}"
+    if word.kind != "NAME":
+        message = f"`{word.text}` begins no statement here"
     return Slip("E0104", message, b.span(word), help=help, meant=b.words.get(meant or "", ""))
 
 
 def _choices(b: Break) -> str:
-    if END not in b.starts and "NAME" in b.starts:
-        return "a statement is `name = value`, or begins with " + _listed(sorted(b.words))
-    return f"{b.room} holds " + _listed(sorted(b.words))
+    begin = "a statement is `name = value`, or begins with" if "NAME" in b.starts else "here stand"
+    return f"{begin} {_listed(sorted(b.words))}"
 
 
 def unbound_value(b: Break) -> Slip | None:
     """`Conv(image, 20)` alone: a value that nobody can use."""
-    if b.place != b.begin + 1 or b.first.kind != "NAME" or b.here.kind not in {"LPAR", *INFIX}:
+    follows = {"LPAR", *INFIX, "_NEWLINE"}
+    if b.place != b.begin + 1 or b.first.kind != "NAME" or b.here.kind not in follows:
         return None
-    help = f"bind it: `name = {b.first.text}...`"
+    if "NAME" not in b.starts or b.here.text == "==":
+        return None
+    dots = "" if b.here.kind == "_NEWLINE" else "(...)" if b.here.kind == "LPAR" else " ..."
+    help = f"bind it: `name = {b.first.text}{dots}`"
     return Slip("E0111", "a value stands here, but no name for it", b.span(b.first), help=help)
 
 
@@ -218,7 +225,7 @@ def assigned_in_layer(b: Break) -> Slip | None:
 
 
 def single_equal(b: Break) -> Slip | None:
-    if b.here.kind == "EQUAL" and "COMPARE" in b.accepted and not _after_line_end(b):
+    if b.here.kind == "EQUAL" and "COMPARE" in b.accepted:
         return b.slip("E0100", "expected a comparison, found `=`", help="compare with `==`")
     if b.here.text == "==" and "EQUAL" in b.accepted:
         return b.slip("E0100", "expected `=`, found `==`", help="bind with a single `=`")
@@ -226,28 +233,13 @@ def single_equal(b: Break) -> Slip | None:
 
 
 def dangling(b: Break) -> Slip | None:
-    """An operator with nothing behind it, on this line or joined to the next by it."""
-    at = b.place - 1
-    if _after_line_end(b):
-        at -= 1
-    operator = b.tokens[max(at, 0)]
-    if at <= b.begin - 1 or operator.kind not in DANGLING or b.here.kind in OPERANDS | INFIX:
-        if not (at >= b.begin and operator.kind in DANGLING and b.tokens[at + 1].first):
-            return None
-    if operator.kind == "COLON" or not (
-        b.tokens[at + 1].first
-        or b.here.kind in {"RPAR", "RSQB", "RBRACE", "_NEWLINE", END, "COMMA"}
-    ):
+    """An operator with nothing behind it."""
+    closes = {"RPAR", "RSQB", "RBRACE", "_NEWLINE", END, "COMMA"}
+    if b.before.kind not in DANGLING or b.here.kind not in closes or b.place == b.begin:
         return None
-    message = f"nothing follows this `{operator.text}`"
-    span = Span(b.source, operator.start, operator.end)
-    help = "a value is missing" if operator.kind != "COMMA" else "remove it, or add a value"
-    return Slip("E0100", message, span, help=help)
-
-
-def _after_line_end(b: Break) -> bool:
-    """`x = a +` and `y = b` below: the break is at the second `=`, the slip above it."""
-    return b.here.kind in {"EQUAL", "ASSIGN"} and b.before.first and b.place > b.begin + 1
+    message = f"nothing follows this `{b.before.text}`"
+    help = "a value is missing" if b.before.kind != "COMMA" else "remove it, or add a value"
+    return Slip("E0100", message, Span(b.source, b.before.start, b.before.end), help=help)
 
 
 def python_conditional(b: Break) -> Slip | None:
@@ -280,7 +272,8 @@ def bare_point(b: Break) -> Slip | None:
     if b.here.kind == "DOT" and "NUMBER" in near and "LPAR" in b.accepted:
         return b.slip("E0100", "a number begins with a digit", help=f"write `0.{b.after.text}`")
     if b.before.kind == "DOT" and b.place > 1 and b.tokens[b.place - 2].kind == "NUMBER":
-        return b.slip("E0100", "a number ends with a digit", help="write `1.0` or `1`")
+        number = b.tokens[b.place - 2].text
+        return b.slip("E0100", "a number ends with a digit", help=f"write `{number}.0`")
     if b.here.kind == "DOT" and b.before.kind == "NUMBER":
         return b.slip("E0100", "a number ends with a digit", help=f"write `{b.before.text}.0`")
     return None
@@ -306,7 +299,20 @@ def missing_comma(b: Break) -> Slip | None:
         return None
     closer = "`)`" if "RPAR" in b.accepted else "`]`"
     message = f"expected `,` or {closer}, found {_shown(b.here)}"
-    return b.slip("E0100", message, label="is a `,` missing before this?")
+    named = b.before.kind == "NAME" and closer == "`)`" and "EQUAL" in b.accepted
+    missing = "a `,` or `=`" if named else "a `,`"
+    return b.slip("E0100", message, label=f"is {missing} missing before this?")
+
+
+def joined(b: Break) -> Slip | None:
+    """Two statements on one line, or two values with nothing between them."""
+    if "_NEWLINE" not in b.accepted or b.here.kind not in OPERANDS | set(BELONGS):
+        return None
+    message = f"expected the end of the statement, found {_shown(b.here)}"
+    help = "a statement ends with its line, or with `;`"
+    if b.here.kind in OPERANDS and "TIMES" in b.accepted:
+        message, help = f"expected an operator, found {_shown(b.here)}", f"{help}; is a `*` missing?"
+    return b.slip("E0100", message, help=help)
 
 
 def expected(b: Break) -> Slip:
@@ -316,7 +322,9 @@ def expected(b: Break) -> Slip:
     if not names:
         message = f"{_shown(b.here)} cannot stand here"
     help = ""
-    if b.first.kind in BELONGS and b.first.kind in b.starts and b.place > b.begin:
+    if b.before.kind == "CLASS":
+        help = f"write `class({b.here.text})`"
+    elif b.first.kind in ROOMS[b.room] and b.place > b.begin:
         help = f"`{b.first.text}` is written {BELONGS[b.first.kind][1]}"
     return b.slip("E0100", message, help=help)
 
@@ -331,11 +339,12 @@ RULES: tuple[Callable[[Break], Slip | None], ...] = (
     bare_point,
     single_equal,
     dangling,
+    reserved_name,
     python_conditional,
     chained_comparison,
-    reserved_name,
     empty_brackets,
     missing_comma,
+    joined,
 )
 
 SIGNS = {

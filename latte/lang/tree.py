@@ -216,7 +216,7 @@ class Builder:
             help = "such as `ensemble out[i: n] = ReLU(source[i])`"
             message = "after the `=` of an ensemble stands a neuron and its connections"
             self.found.error("E0109", message, value.span, help=help)
-            value = ast.Call(ast.Name(name.text, span=value.span), (), span=value.span)
+            value = ast.Call(ast.Name("_", span=value.span), (), span=value.span)
         return ast.Ensemble(name, axes.values if axes else (), value, span=span)
 
     def ensemble_axes(self, span: Span, *axes: ast.EnsembleAxis) -> Part:
