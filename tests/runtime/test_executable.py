@@ -11,10 +11,11 @@ from latte.runtime.backend import Interpreted
 from latte.runtime.executable import Executable
 
 
-@pytest.fixture
-def exe() -> Executable:
+@pytest.fixture(params=["interp", "cpu"])
+def exe(request: pytest.FixtureRequest) -> Executable:
     program = tiny.program()
-    return Executable(tiny.net(), program, Interpreted(program), text="net Tiny")
+    backend = Interpreted(program) if request.param == "interp" else tiny.native(program)
+    return Executable(tiny.net(), program, backend, text="net Tiny")
 
 
 def batch(items: int = 5) -> dict[str, np.ndarray]:
@@ -53,10 +54,10 @@ def test_step_is_the_three_and_schedules_see_t(exe: Executable) -> None:
     exe.initialize()
     exe.step_count = 0
     for expected in losses:
-        assert exe.forward(**data)["loss"] == expected
+        assert exe.forward(**data)["loss"] == pytest.approx(expected, rel=1e-6)
         exe.backward()
         exe.update()
-    np.testing.assert_array_equal(exe.params["w"], stepped)
+    np.testing.assert_allclose(exe.params["w"], stepped, rtol=1e-6)
     assert exe.hypers()["rate"] == pytest.approx(0.04)
     exe.set_hyper("rate", 0.5)
     assert exe.hypers() == {"rate": 0.5, "momentum": 0.5}

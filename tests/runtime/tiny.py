@@ -1,9 +1,13 @@
 """A linear regression as a Net and a Program written by hand: y = w . x, momentum."""
 
+from typing import Any
+
 from latte.compiler.affine import axis
 from latte.compiler.expression import Apply, Axis, Expression, Fold, Load, Local, Number, Random
 from latte.compiler.expression import Scalar as Run_time
 from latte.compiler.ir import Buffer, Kernel, Phase, Program, Write
+from latte.compiler.lower import lower
+from latte.compiler.machine import host
 from latte.compiler.net import (
     Ensemble,
     Hyper,
@@ -16,6 +20,7 @@ from latte.compiler.net import (
     State,
     Training,
 )
+from latte.runtime.cpu import Native
 
 N, J = axis("n"), axis("i")
 
@@ -85,6 +90,11 @@ def program(batch: int = 8, width: int = 3) -> Program:
     )
     scalars = ("items", "solver.rate", "solver.momentum")
     return Program("Tiny", buffers, phases, scalars)
+
+
+def native(program: Program, **options: Any) -> Native:
+    """The Program as machine code, by the lowering that takes any kernel."""
+    return Native(program, lambda kernel, whole: lower(kernel, whole, host()), **options)
 
 
 def _sum(over: Axis, a: str, at: tuple, b: str, to: tuple) -> Expression:

@@ -1,0 +1,228 @@
+"""`target="cpu"`: phases as machine code on threads of this process.
+
+In: a scheduled Program.  Out: a `Backend`. A phase is compiled when it is first run:
+
+    kernels --Jit--> functions --schedule--> records --`latte.phase` on every thread--> values
+
+Parameters and all else that outlives a phase lie in one block of memory. Forward, backward and
+update share an arena in which every value has its own place; all other phases share one in which
+values take turns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latte.codegen.interp import IndexOutOfRange, Run
+from latte.codegen.llvm_driver import BARRIER_WORDS, SYMBOL, driver
+from latte.compiler.ir import Buffer, Phase, Program, kernels
+from latte.compiler.machine import Machine, host
+from latte.compiler.plan_memory import Plan, is_transient, plan_memory
+from latte.compiler.vector import FIRST_SCALAR, fault_slot
+from latte.runtime import arrays
+from latte.runtime.arrays import Array, Bytes
+from latte.runtime.cache import Cache
+from latte.runtime.jit import Jit, Lower
+from latte.runtime.records import Schedule, schedule
+from latte.runtime.workers import Workers
+
+PARALLEL_WORK = 1_000_000  # elementary operations of a phase that pay for waking threads
+READABLE = frozenset({"forward", "backward", "update"})  # every value can be read after them
+
+Places = Mapping[str, Bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A phase ready to run: its records, the memory of its transient buffers, and which of those
+    nothing has overwritten at its end."""
+
+    phase: Phase
+    schedule: Schedule
+    places: Places
+    intact: frozenset[str]
+
+
+class Native:
+    """Machine code, memory and threads of one Program.
+
+    `keep` are buffers to leave readable after phases that share memory. `guard` gives each buffer
+    pages of its own, faults behind its end, and NaN in all transient ones before each phase.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        lower: Lower,
+        *,
+        threads: int = 1,
+        cache: Cache | None = None,
+        keep: frozenset[str] = frozenset(),
+        guard: bool = False,
+        machine: Machine | None = None,
+    ) -> None:
+        self._program = program
+        self._lower = lower
+        self._keep = keep
+        self._guard = guard
+        self._machine = machine or host()
+        self._jit = Jit(self._machine, cache or Cache(None))
+        self._workers = Workers(threads)
+        self._phases: dict[str, _Compiled] = {}
+        self._arenas: dict[str, Bytes] = {}
+        self._buffers = {buffer.name: buffer for buffer in program.buffers}
+        self._scalars = np.frombuffer(
+            arrays.allocate(8 * (fault_slot(len(program.scalars)) + 2)), np.int64
+        )
+        self._barrier = _barrier()
+        self._finalizer = weakref.finalize(self, self._workers.close)
+
+    def run(self, phase: str, now: Run) -> None:
+        compiled = self._phases.get(phase) or self._compile(phase)
+        self._set_scalars(now)
+        if self._guard and phase not in ("backward", "update"):
+            for place in compiled.places.values():
+                place[:] = 0xFF
+        threads = self._workers.count if compiled.schedule.work(now) >= PARALLEL_WORK else 1
+        self._call(compiled.schedule, threads)
+        self._check_fault(compiled)
+
+    def write(self, buffer: str, values: Array) -> None:
+        form = self._buffers[buffer]
+        arrays.pack(form, values, arrays.view(form, self._persistent[buffer]))
+
+    def read(self, buffer: str, sizes: tuple[int, ...], phase: str) -> Array | None:
+        form = self._buffers[buffer]
+        places = self._persistent
+        if is_transient(form):
+            compiled = self._phases.get(phase)
+            if compiled is None or buffer not in compiled.intact:
+                return None
+            places = compiled.places
+        return arrays.unpack(form, arrays.view(form, places[buffer]), sizes)
+
+    def close(self) -> None:
+        self._finalizer()
+
+    # Running
+
+    def _call(self, plan: Schedule, threads: int) -> None:
+        phase = self._driver
+        words = (
+            plan.segments.ctypes.data, len(plan.segments), plan.records.ctypes.data,
+            self._scalars.ctypes.data, self._barrier.ctypes.data,
+        )  # fmt: skip
+        if threads == 1:
+            phase(*words, 0, 1)
+        else:
+            self._workers.run(lambda thread: phase(*words, thread, threads))
+
+    def _set_scalars(self, now: Run) -> None:
+        """Fills the block of slots that every kernel reads (`compiler/vector.py`)."""
+        seed = now.seed & 0xFFFFFFFFFFFFFFFF
+        self._scalars[:FIRST_SCALAR] = (
+            now.items, now.steps, seed - (seed >> 63 << 64), now.update,
+        )  # fmt: skip
+        self._scalars[fault_slot(len(self._program.scalars)) :] = 0
+        floats = self._scalars.view(np.float32)
+        for place, name in enumerate(self._program.scalars):
+            floats[2 * (FIRST_SCALAR + place)] = now.scalars[name]
+
+    def _check_fault(self, compiled: _Compiled) -> None:
+        slot = fault_slot(len(self._program.scalars))
+        table, index = int(self._scalars[slot]), int(self._scalars[slot + 1])
+        if table == 0:
+            return
+        starts = compiled.schedule.records[:, 1].tolist()
+        kernel = kernels(compiled.phase.items)[starts.index(table)]
+        raise IndexOutOfRange(f"index {index} in `{kernel.origin or kernel.name}`")
+
+    # Making
+
+    @cached_property
+    def _driver(self) -> Any:
+        """`latte.phase` as a callable that lets other Python threads run."""
+        address = self._jit.function(SYMBOL, driver(self._machine.architecture))
+        long, pointer = ctypes.c_int64, ctypes.c_void_p
+        kind = ctypes.CFUNCTYPE(None, pointer, long, pointer, pointer, pointer, long, long)
+        return kind(address)
+
+    def _compile(self, name: str) -> _Compiled:
+        phase = self._program.phase(name)
+        entries = self._jit.entries(self._program, phase, self._lower)
+        plan = plan_memory(
+            self._program, name, reuse=name not in READABLE and not self._guard, keep=self._keep
+        )
+        places = self._arena("readable" if name in READABLE else "lean", plan)
+        batch = max(
+            (a.size for b in self._program.buffers for a in b.axes if a.symbol == "n"), default=1
+        )
+        ranges = {
+            name: (place.ctypes.data, place.ctypes.data + place.nbytes)
+            for name, place in (*self._persistent.items(), *places.items())
+        }
+        built = schedule(phase, entries, ranges, batch)
+        compiled = self._phases[name] = _Compiled(phase, built, places, plan.intact)
+        return compiled
+
+    @cached_property
+    def _persistent(self) -> Places:
+        """What outlives a phase; borders and padding are zero from the start."""
+        return self._places(b for b in self._program.buffers if not is_transient(b))
+
+    def _arena(self, kind: str, plan: Plan) -> Places:
+        """The places of a plan; phases of one kind share their memory."""
+        if self._guard:
+            return self._guarded_arena(kind)
+        if kind not in self._arenas:
+            size = plan.size if kind == "readable" else self._lean_size()
+            self._arenas[kind] = arrays.allocate(size)
+        block = self._arenas[kind]
+        sizes = {buffer.name: arrays.stored_bytes(buffer) for buffer in self._program.buffers}
+        return {name: block[at : at + sizes[name]] for name, at in plan.offsets}
+
+    def _lean_size(self) -> int:
+        """Bytes of the largest of the phases that share memory; only what is touched is used."""
+        names = [phase.name for phase in self._program.phases if phase.name not in READABLE]
+        plans = (plan_memory(self._program, n, reuse=True, keep=self._keep) for n in names)
+        return max(plan.size for plan in plans)
+
+    @cached_property
+    def _guarded(self) -> dict[str, Places]:
+        return {}
+
+    def _guarded_arena(self, kind: str) -> Places:
+        if kind not in self._guarded:
+            self._guarded[kind] = self._places(filter(is_transient, self._program.buffers))
+        return self._guarded[kind]
+
+    def _places(self, buffers: Iterable[Buffer]) -> Places:
+        sizes = {buffer.name: arrays.stored_bytes(buffer) for buffer in buffers}
+        if self._guard:
+            places = {name: arrays.guarded(size) for name, size in sizes.items()}
+            for name, place in places.items():
+                place[:] = 0 if self._buffers[name].dims else 0xFF
+            return places
+        block = arrays.allocate(sum(map(arrays.padded, sizes.values())))
+        places, at = {}, 0
+        for name, size in sizes.items():
+            places[name] = block[at : at + size]
+            at += arrays.padded(size)
+        return places
+
+
+def _barrier() -> NDArray[np.int64]:
+    """The words at which threads meet: zero, and where to give the core away."""
+    words = np.frombuffer(arrays.allocate(8 * BARRIER_WORDS), np.int64)
+    address = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
+    assert address is not None
+    words[32] = address
+    return words
