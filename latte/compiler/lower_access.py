@@ -102,6 +102,24 @@ def lane_stride(position: Affine, lane: str) -> int | None:
     return position.coefficient(lane)
 
 
+def lane_break(position: Affine, lane: str, lanes: int) -> tuple[int, Affine, Affine] | None:
+    """Where a position is contiguous up to some lane and, from another start, from there on: the
+    lane, and the two contiguous positions. `(l + 14) // 16 * S + (l + 14) % 16` breaks at 2."""
+    breaks, first, second = set[int](), position, position
+    for atom, factor in position.terms:
+        if not isinstance(atom, Floor) or lane not in atom.numerator.axes():
+            continue
+        start, divisor = atom.numerator.constant, atom.divisor
+        if atom.numerator.terms != ((lane, 1),) or start + lanes > 2 * divisor:
+            return None
+        breaks.add(divisor - start)
+        low = Affine(((atom, factor),), 0)
+        first, second = first - low, second - low + factor
+    if len(breaks) != 1 or lane_stride(first, lane) != 1:
+        return None
+    return breaks.pop(), first, second
+
+
 def split_lane(position: Affine, lane: str) -> tuple[Affine, tuple[tuple[Atom, int], ...]]:
     """The part that is the same for all lanes, and the terms that are not."""
     varying = tuple(term for term in position.terms if lane in _atom_axes(term[0]))

@@ -19,6 +19,7 @@ from latte.compiler.lower_access import (
     Storage,
     flat_position,
     inside,
+    lane_break,
     lane_stride,
     split_lane,
     value_entries,
@@ -39,13 +40,15 @@ TYPES: dict[str, Type] = {"f32": F32, "i32": I32, "u8": U8}
 class Place:
     """Where an access goes: `index` is an integer (contiguous or the same for all lanes) or a
     vector of them; `lanes` is how many elements; `valid` where a value-dependent index is inside
-    its axis."""
+    its axis. From lane `stop` on, where that is given, the lanes go to `second` + lane."""
 
     index: Integer
     lanes: int
     alignment: int
     varies: bool
     valid: Term | None = None
+    stop: int = 0
+    second: Integer = 0
 
 
 def load(scope: Scope, node: Load, evaluate: Evaluate) -> Value:
@@ -57,15 +60,33 @@ def load(scope: Scope, node: Load, evaluate: Evaluate) -> Value:
         mask = scope.b.reduce("any", mask)
     elif mask is not None and mask.type.lanes < place.lanes:
         mask = scope.b.splat(mask, place.lanes)
-    value = scope.b.load(
-        scope.pointer(node.buffer),
-        place.index,
-        place.lanes,
-        stored.buffer.element,
-        place.alignment,
-        mask,
-    )
+    value = _load(scope, scope.pointer(node.buffer), place, stored.buffer.element, mask)
     return scope.b.convert(value, "i32") if value.type.kind == "u8" else value
+
+
+def _load(scope: Scope, pointer: Term, place: Place, element: Kind, mask: Term | None) -> Term:
+    parts = [
+        scope.b.load(pointer, index, place.lanes, element, place.alignment, part)
+        for index, part in _parts(scope, place, mask)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return scope.b.select(_before(scope, place), *parts)
+
+
+def _parts(
+    scope: Scope, place: Place, mask: Term | None
+) -> tuple[tuple[Integer, Term | None], ...]:
+    """The addresses of an access with their masks: one, or two where the place breaks."""
+    if not place.stop:
+        return ((place.index, mask),)
+    before = _before(scope, place)
+    after = scope.b.binary("xor", before, 1)
+    return (place.index, scope.both(before, mask)), (place.second, scope.both(after, mask))
+
+
+def _before(scope: Scope, place: Place) -> Term:
+    return scope.b.lane_numbers(place.lanes, "i32") < place.stop
 
 
 def store(scope: Scope, write: Write, value: Value, evaluate: Evaluate) -> None:
@@ -78,9 +99,9 @@ def store(scope: Scope, write: Write, value: Value, evaluate: Evaluate) -> None:
         mask = b.splat(mask, place.lanes)
     term = element_value(scope, value, element, place.lanes)
     if write.add:
-        old = b.load(pointer, place.index, place.lanes, element, place.alignment, mask)
-        term = old + term
-    b.store(term, pointer, place.index, alignment=place.alignment, mask=mask)
+        term = _load(scope, pointer, place, element, mask) + term
+    for index, part in _parts(scope, place, mask):
+        b.store(term, pointer, index, alignment=place.alignment, mask=part)
 
 
 def element_value(scope: Scope, value: Value, element: str, lanes: int) -> Term:
@@ -98,19 +119,27 @@ def _place(
     scope: Scope, buffer: str, index: tuple[Index, ...], evaluate: Evaluate, clamp: bool = True
 ) -> Place:
     stored = scope.storage(buffer)
-    position = scope.resolve(flat_position(stored, index))
+    position, size = scope.resolve(flat_position(stored, index)), BYTES[stored.buffer.element]
     entries = value_entries(index)
     if entries:
         return _value_place(scope, stored, position, entries, evaluate, clamp)
     if not scope.varies(position):
-        return Place(scope.integer(position), 1, BYTES[stored.buffer.element], False)
+        return Place(scope.integer(position), 1, size, False)
     if lane_stride(position, scope.lane) == 1:
-        alignment = _alignment(position, scope.lane, BYTES[stored.buffer.element])
-        base = scope.integer(split_lane(position, scope.lane)[0])
-        return Place(base, scope.lanes, alignment, True)
+        alignment = _alignment(position, scope.lane, size)
+        return Place(_start(scope, position), scope.lanes, alignment, True)
+    if broken := lane_break(position, scope.lane, scope.lanes):
+        stop, first, second = broken
+        starts = _start(scope, first), _start(scope, second)
+        return Place(starts[0], scope.lanes, size, True, None, stop, starts[1])
     vector = scope.lanes_of(position, _index_kind(stored))
     assert isinstance(vector, Term)
-    return Place(vector, scope.lanes, BYTES[stored.buffer.element], True)
+    return Place(vector, scope.lanes, size, True)
+
+
+def _start(scope: Scope, position: Affine) -> Integer:
+    """The element of lane 0 of a contiguous position."""
+    return scope.integer(split_lane(position, scope.lane)[0])
 
 
 def _value_place(
@@ -132,8 +161,7 @@ def _value_place(
         values[axis] = scope.b.select(good, value, 0) if clamp else value
     scalar = all(value.type.lanes == 1 for value in values.values())
     if scalar and (not scope.varies(position) or lane_stride(position, scope.lane) == 1):
-        base = scope.integer(split_lane(position, scope.lane)[0])
-        index = _contribution(scope, stored, values, "i64") + base
+        index = _contribution(scope, stored, values, "i64") + _start(scope, position)
         lanes = scope.lanes if scope.varies(position) else 1
         return Place(index, lanes, size, lanes > 1, None if clamp else valid)
     kind = _index_kind(stored)

@@ -13,10 +13,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from latte.compiler.affine import Affine, Floor, axis
+from latte.compiler.affine import Affine, Floor, axis, constant
 from latte.compiler.expression import Axis, Expression, Fold, Guard, Load, Position, Random
 from latte.compiler.ir import Kernel, Write
-from latte.compiler.lower_access import flat_position, lane_stride, reduce_floors, value_entries
+from latte.compiler.lower_access import (
+    flat_position,
+    lane_break,
+    lane_stride,
+    reduce_floors,
+    value_entries,
+)
 from latte.compiler.lower_scope import Scope
 from latte.compiler.rewrite import children, walk
 
@@ -223,13 +229,13 @@ def _lane(
         if owned is not None and entry.name not in owned:
             continue
         width = min(scope.width, 1 << (entry.size - 1).bit_length())
-        cost = _cost(uses, entry, width)
+        cost = _cost(uses, entry, width, frozenset(other.name for other in axes))
         if cost < least:
             best, least, lanes = entry, cost, width
     return best, lanes
 
 
-def _cost(uses: list[_Use], entry: Axis, width: int) -> float:
+def _cost(uses: list[_Use], entry: Axis, width: int, outer: frozenset[str]) -> float:
     """Accesses for each point with lanes along an axis; infinite where a write is not spread."""
     blocks, total = -(-entry.size // width), 0.0
     for use in uses:
@@ -238,19 +244,22 @@ def _cost(uses: list[_Use], entry: Axis, width: int) -> float:
                 return math.inf
             total += use.weight
             continue
-        stride = _stride_in_lanes(use.position, entry, width)
-        many = stride not in (0, 1) or use.values
-        total += use.weight * (width * (1.5 if use.write else 1.0) if many else 1.0)
+        steps = 2 * width if use.values else _steps(use.position, entry, width, outer)
+        total += use.weight * (1.5 * steps if use.write else steps)
     return total * blocks / entry.size
 
 
-def _stride_in_lanes(position: Affine, entry: Axis, width: int) -> int | None:
+def _steps(position: Affine, entry: Axis, width: int, outer: frozenset[str]) -> int:
+    """Instructions for one vector: one, two where blocks are crossed, else one for each lane."""
     if all(isinstance(atom, str) for atom, _ in position.terms):
-        return position.coefficient(entry.name)
-    view = axis("block") * width + axis("lane")
-    ranges = dict.fromkeys(position.axes(), (0, 1 << 40))
-    ranges |= {"block": (0, 1 << 40), "lane": (0, width - 1)}
-    return lane_stride(reduce_floors(position.substitute({entry.name: view}), ranges), "lane")
+        return 1 if position.coefficient(entry.name) == 1 else width
+    inner = dict.fromkeys(position.axes() - outer, constant(0))
+    view = {entry.name: axis("block") * width + axis("lane"), **inner}
+    ranges = dict.fromkeys(outer | {"block"}, (0, 1 << 40)) | {"lane": (0, width - 1)}
+    reduced = reduce_floors(position.substitute(view), ranges)
+    if lane_stride(reduced, "lane") == 1:
+        return 1
+    return 2 if lane_break(reduced, "lane", width) else width
 
 
 def _cost_without(scope: Scope, axes: list[Axis], uses: list[_Use]) -> float:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from latte.compiler.affine import Affine, Floor
+from latte.compiler.affine import Affine, Floor, constant
 from latte.compiler.builder import Builder
 from latte.compiler.expression import (
     Apply,
@@ -47,6 +47,7 @@ class Scope:
     ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
     views: dict[str, Affine] = field(default_factory=dict)
     variables: dict[str, Integer] = field(default_factory=dict)
+    fixed: dict[str, Affine] = field(default_factory=dict)
     bound: frozenset[str] = frozenset()
     lane: str = ""
     lanes: int = 1
@@ -98,6 +99,8 @@ class Scope:
     def bind(self, variable: str, value: Integer) -> None:
         """Gives a loop variable its value in the open loop; axes made of it may become bound."""
         self.variables[variable] = value
+        if isinstance(value, int):
+            self.fixed[variable] = constant(value)
         self.rebind()
 
     def rebind(self) -> None:
@@ -112,7 +115,7 @@ class Scope:
     @contextmanager
     def inner(self, **changes: Any) -> Iterator[None]:
         """An inner block: what is bound, evaluated or changed inside is forgotten after it."""
-        names = ("variables", "locals", "known", "views", "ranges", "sizes")
+        names = ("variables", "fixed", "locals", "known", "views", "ranges", "sizes")
         before = {name: getattr(self, name) for name in names}
         plain = {name: getattr(self, name) for name in ("bound", "lane", "lanes", "mask", "tail")}
         for name in names:
@@ -127,7 +130,8 @@ class Scope:
 
     def resolve(self, expression: Affine) -> Affine:
         """An expression of axes as one of loop variables."""
-        return reduce_floors(expression.substitute(self.views), self.ranges)
+        resolved = expression.substitute(self.views).substitute(self.fixed)
+        return reduce_floors(resolved, self.ranges)
 
     def varies(self, expression: Affine) -> bool:
         """Whether a resolved expression differs between lanes."""
