@@ -1,9 +1,9 @@
-"""Data on its way to a net: datasets, feeds, and a loader that reads ahead.
+"""Data on its way to a net: datasets, how they fit a net, and a loader that reads ahead.
 
 In: a `Dataset` (items by number) and the net's inputs.  Out: batches of aligned arrays, the next
 one filled by a thread while the net works on the current one.
 
-    Loader(feed, batch=64).run(shuffled(60_000, seed=0, epoch=3))
+    Loader(data, batch=64).run(shuffled(60_000, seed=0, epoch=3))
     ->  Batch({"image": float32[64, 1, 28, 28], "label": int32[64]}), ...  the last one partial
 """
 
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from latte.compiler.net import Input
 from latte.errors import fail
 
 Array = NDArray[Any]
@@ -26,19 +27,6 @@ Items = NDArray[np.int64]
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 PATIENCE = 120.0  # seconds that reading one batch may take
 TICK = 0.2  # seconds between two looks at whether the other side is still there
-
-
-class Input(Protocol):
-    """An input of a net: the shape of one item (of one step, if `time`), its classes if integer."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def classes(self) -> int | None: ...
-    @property
-    def time(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +89,11 @@ class Pair:
     def shape(self) -> tuple[int, ...]:
         """The shape of one item as the net takes it, steps in front."""
         steps = self.field.shape[:1] if self.input.time else ()
-        return (*steps, *self.input.shape)
+        return (*steps, *item_shape(self.input))
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class Fitted:
     """A dataset seen through a net's inputs. `lengths` says that sequences have their own."""
 
     data: Dataset
@@ -114,6 +102,11 @@ class Feed:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    @property
+    def steps(self) -> int | None:
+        """How many time steps the longest sequence has; None for a net without time."""
+        return next((pair.field.shape[0] for pair in self.pairs if pair.input.time), None)
 
     def room(self, batch: int) -> dict[str, Array]:
         """Aligned arrays for as many items, by the names of the net's inputs."""
@@ -140,6 +133,11 @@ class Feed:
                 into[...] = values.reshape(into.shape)
         if self.lengths:
             room["lengths"][: len(items)] = raw["lengths"]
+
+
+def item_shape(wanted: Input) -> tuple[int, ...]:
+    """The shape of one item, or of one step of it."""
+    return tuple(axis.size for axis in wanted.axes)
 
 
 def _element(wanted: Input) -> type:
@@ -194,10 +192,10 @@ class Batch:
 class Loader:
     """Reads batches ahead: two sets of arrays, one with the net, one being filled by a thread."""
 
-    def __init__(self, feed: Feed, batch: int) -> None:
-        self._feed = feed
+    def __init__(self, data: Fitted, batch: int) -> None:
+        self._data = data
         self._batch = batch
-        self._rooms = (feed.room(batch), feed.room(batch))
+        self._rooms = (data.room(batch), data.room(batch))
 
     def count(self, items: int) -> int:
         """How many batches so many items make."""
@@ -236,7 +234,7 @@ class Loader:
                 if room is None:
                     return
                 items = order[start : start + self._batch]
-                self._feed.fill(items, room)
+                self._data.fill(items, room)
                 full.put(Batch({k: v[: len(items)] for k, v in room.items()}, len(items)))
         except BaseException as problem:
             full.put(problem)

@@ -1,6 +1,6 @@
 """Which field of a dataset feeds which input of a net.
 
-In: a dataset's fields and a net's inputs.  Out: a `Feed`, or errors that name both sides.
+In: a dataset's fields and a net's inputs.  Out: a `Fitted`, or errors that name both sides.
 
     fields image uint8[28, 28], label uint8[]   inputs picture[1, 28, 28], digit: class(10)
     ->  picture <- image / 255, digit <- label
@@ -11,15 +11,17 @@ it is declared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from latte.compiler.net import Input
 from latte.errors import Collector, fail
-from latte.runtime.data import Dataset, Feed, Field, Input, Pair
+from latte.runtime.data import Dataset, Field, Fitted, Pair, item_shape
 
 
-def fit(data: Dataset, inputs: Sequence[Input], name: str) -> Feed:
+def fit(data: Dataset, inputs: Sequence[Input], name: str) -> Fitted:
     """Pair every input with a field. `name` is what the data is called in errors.
 
     Raises E0853 (shapes differ), E0854 (an input without data, or several that could be meant),
@@ -33,7 +35,7 @@ def fit(data: Dataset, inputs: Sequence[Input], name: str) -> Feed:
     pairs.sort(key=lambda pair: [wanted.name for wanted in inputs].index(pair.input.name))
     _check_shapes(pairs, name)
     timed = any(wanted.time for wanted in inputs)
-    return Feed(data, tuple(pairs), timed and any(f.name == "lengths" for f in data.fields))
+    return Fitted(data, tuple(pairs), timed and any(f.name == "lengths" for f in data.fields))
 
 
 def _by_name(fields: Sequence[Field], inputs: Sequence[Input]) -> list[Pair]:
@@ -81,12 +83,12 @@ def _check_shapes(pairs: Sequence[Pair], name: str) -> None:
     problems = Collector()
     for pair in pairs:
         if not _same(pair.field, pair.input):
-            steps = "time, " if pair.input.time else ""
+            wants = shape_text(item_shape(pair.input), "time, " if pair.input.time else "")
             problems.error(
                 "E0853",
-                f"the input `{pair.input.name}` has shape {shape_text(pair.input.shape, steps)}, "
+                f"the input `{pair.input.name}` has shape {wants}, "
                 f"but `{pair.field.name}` of `{name}` has {shape_text(pair.field.shape)}",
-                getattr(pair.input, "span", None),
+                pair.input.span,
                 help="change the input's sizes, or the data",
             )
     problems.raise_errors()
@@ -97,10 +99,11 @@ def _same(field: Field, wanted: Input) -> bool:
     if wanted.time and not field.shape:
         return False
     has = field.shape[1:] if wanted.time else field.shape
-    if _core(has) == _core(wanted.shape):
+    wants = item_shape(wanted)
+    if _core(has) == _core(wants):
         return True
-    flat = len(_core(has)) <= 1 or len(_core(wanted.shape)) <= 1
-    return flat and np.prod(has, dtype=np.int64) == np.prod(wanted.shape, dtype=np.int64)
+    flat = len(_core(has)) <= 1 or len(_core(wants)) <= 1
+    return flat and math.prod(has) == math.prod(wants)
 
 
 def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
