@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import NoReturn
 
 from latte.compiler import net as forms
 from latte.compiler.affine import Affine, axis, constant
@@ -141,7 +142,7 @@ class Block(Caller):
                 note = Note("first bound here", first)
                 message = f"`{text}` is bound twice"
                 help = "only the body of a `for` may bind an outer name again"
-                self.run.report.fail("E0409", message, name.span, help=help, notes=(note,))
+                self.run.report.fail("E0204", message, name.span, help=help, notes=(note,))
         self.bound[text] = name.span, self.turns
         self.values[text] = value
         if shown and isinstance(value, (Reference, Instance)):
@@ -268,11 +269,13 @@ class Block(Caller):
         """`for i in 0 .. 4 { ... }`: the body once for each number."""
         start = self.whole(node.range.start, "the start of a loop")
         stop = self.whole(node.range.stop, "the end of a loop")
-        self.run.turns += max(0, stop - start)
-        if self.run.turns > TURNS:
+        count = max(0, stop - start)
+        self.run.turns += count
+        if max(self.run.turns, self.run.nested * count) > TURNS:
             message = f"the loops of this net have more than {TURNS} turns"
-            self.run.report.fail("E0411", message, node.range.span)
-        failed = self.run.report.collector
+            self.run.report.give_up("E0411", message, node.range.span)
+        failed, outer = self.run.report.collector, self.run.nested
+        self.run.nested = outer * max(1, count)
         for turn in range(start, stop):
             self.turns = (*self.turns, turn)
             before = len(failed.diagnostics) if turn == start else 0
@@ -280,7 +283,7 @@ class Block(Caller):
             try:
                 self.run_all(node.body)
             finally:
-                self.turns = self.turns[:-1]
+                self.turns, self.run.nested = self.turns[:-1], outer
             if turn == start and len(failed.diagnostics) > before:
                 raise Poisoned
 
@@ -318,7 +321,7 @@ class Block(Caller):
             names = [f"{word}.{k}" for k in range(len(parts))] if each.pack else [word]
             for text, part in zip(names, parts, strict=True):
                 if any(text == axis.name for axis in axes):
-                    self.run.report.fail("E0409", f"axis `{text}` is named twice", each.name.span)
+                    self.run.report.fail("E0204", f"axis `{text}` is named twice", each.name.span)
                 axes.append(Axis(text, self.size(part, f"axis `{text}` of `{name}`", each.size)))
         if axes:
             with self.run.report.at(node.axes[0].span.to(node.axes[-1].span)):
@@ -336,7 +339,7 @@ class Block(Caller):
             self.places_ahead[name] = self.declare(self.pending[name])
         return Caller.find(self, name)
 
-    def unknown(self, node: ast.Name) -> None:
+    def unknown(self, node: ast.Name) -> NoReturn:
         if node.text in self.declared:
             message = f"`{node.text}` is used before it is bound"
             help = "what is read before is declared with `ensemble`, and read through `prev`"
@@ -401,11 +404,11 @@ class Block(Caller):
         given = self.bind(layer.formals, passed, node, kind)
         run.calls += 1
         if run.calls > CALLS:
-            run.report.fail("E0411", f"this net has more than {CALLS} layer calls", node.span)
+            run.report.give_up("E0411", f"this net has more than {CALLS} layer calls", node.span)
         if len(run.report.frames) >= DEPTH:
             message = f"layer calls are nested more than {DEPTH} deep"
             help = "a layer that calls itself needs an `if` that ends it"
-            run.report.fail("E0412", message, node.span, help=help)
+            run.report.give_up("E0412", message, node.span, help)
         path = self.path_for(kind, name, node.span)
         run.take(path, node.span)
         declared = frozenset(bound_names(layer.body))
@@ -449,6 +452,12 @@ class Block(Caller):
             return value
         pack = self.values.get(formal.each.text)
         count = len(pack) if isinstance(pack, tuple) else 1
+        if count == 0 and span.source != formal.span.source:
+            message = (
+                f"`{formal.name.text}` is one number for each axis of `{formal.each.text}`, "
+                "but the source has none"
+            )
+            self.run.report.fail("E0507", message, span)
         if not isinstance(value, tuple):
             if not isinstance(value, (int, float, Fraction)):
                 message = f"`{formal.name.text}` is a number, found {describe(value)}"

@@ -107,8 +107,8 @@ class Caller(Evaluator):
         """A function of the language on compile-time values or whole ensembles."""
         word = node.function.text
         if word in ("random", "normal") and not node.arguments:
-            kind = "uniform" if word == "random" else "normal"
-            return Formula(Random(kind, self.run.next_draw()))
+            draw = self.run.next_draw()
+            return Formula(Random("uniform" if word == "random" else "normal", draw))
         if word not in (*CALLABLE, *MEASURES):
             return self.unknown_call(node)
         passed = self.arguments(node)

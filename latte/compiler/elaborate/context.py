@@ -17,8 +17,8 @@ from latte.lang import ast
 
 Definition = TypeVar("Definition", bound=ast.Definition)
 
-CALLS = 20_000  # layer calls of one net
-TURNS = 20_000  # turns of all compile-time loops of one net
+CALLS = 5_000  # layer calls of one net
+TURNS = 5_000  # turns of all compile-time loops of one net
 DEPTH = 200  # layer calls inside each other
 ELEMENTS = 2**40  # values of one ensemble, input or parameter
 
@@ -69,6 +69,7 @@ class Run:
     streams: set[int] = field(default_factory=set)
     calls: int = 0
     turns: int = 0
+    nested: int = 1
     draws: int = 0
 
     def take(self, path: str, span: Span) -> None:

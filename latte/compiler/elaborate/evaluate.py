@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import NoReturn
 
 from latte.compiler.affine import Affine
 from latte.compiler.elaborate.arithmetic import (
@@ -115,7 +116,7 @@ class Evaluator:
             return Function(name)
         return Formula(Training()) if name == "training" else None
 
-    def unknown(self, node: ast.Name) -> None:
+    def unknown(self, node: ast.Name) -> NoReturn:
         """Report a name that stands for nothing."""
         known = [*self.values, *self.run.definitions.names(ast.Const, self.file)]
         help = did_you_mean(node.text, known)

@@ -57,7 +57,9 @@ def fold_loop(
         if name in found:
             operator, inner = found[name]
             fold = _fold(operator, axes, inner)
-            result[name] = make(JOINS[operator], before[name], fold)
+            start = before[name]
+            empty = start == Number(NEUTRAL[operator])
+            result[name] = fold if empty else make(JOINS[operator], start, fold)
         elif after[name] != marks[name]:
             winner = _winner(after[name], marks, name, found, axes, before)
             if winner is None:

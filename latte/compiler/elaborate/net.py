@@ -5,6 +5,7 @@ In: what `latte.lang` loads, the name of a net, arguments.  Out: a Net with ever
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from latte.compiler.elaborate.values import Poison, Poisoned, Value
 from latte.errors import Source, Span, did_you_mean, fail
 from latte.lang import ast
 
+FRAMES = 10_000  # of Python, for layers nested as deep as `context.DEPTH` allows
+
 
 def elaborate(
     definitions: Definitions, name: str | None = None, arguments: Mapping[str, Any] | None = None
@@ -28,6 +31,17 @@ def elaborate(
     `name` chooses one of several nets; `arguments` (numbers, truth values, texts, tuples) override
     formals of the net and `const`s. Raises LatteError with all mistakes found.
     """
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, FRAMES))
+    try:
+        return _elaborated(definitions, name, arguments)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _elaborated(
+    definitions: Definitions, name: str | None, arguments: Mapping[str, Any] | None
+) -> forms.Net:
     report = Report(definitions.is_library)
     given = dict(arguments or {})
     node = chosen(definitions, name)
@@ -46,6 +60,8 @@ def elaborate(
     body.run_body(node.body)
     trained = training(run, file, chosen_train(definitions.trains, node))
     check_time(run)
+    if not run.nodes and not report.collector.failed:
+        report.error("E0420", f"net `{node.name.text}` makes nothing", node.name.span)
     report.collector.raise_errors()
     return forms.Net(
         node.name.text,

@@ -27,7 +27,7 @@ from latte.compiler.elaborate.statements import Code
 from latte.compiler.elaborate.values import Draft, Formula, Value, describe
 from latte.compiler.elaborate.values import Span as Places
 from latte.compiler.expression import Argument, Axis, Expression, Fold, Let, Local, Number, Position
-from latte.compiler.net import Backward, Binding, Contribution, Formal, Neuron
+from latte.compiler.net import Backward, Binding, Connection, Contribution, Formal, Neuron
 from latte.compiler.rewrite import walk
 from latte.errors import Note, Span
 from latte.lang import ast
@@ -75,8 +75,7 @@ def instantiate(
         if pair is None:
             continue
         formals.append(pair)
-        draft = here.value
-        if isinstance(draft, Draft) or not isinstance(pair[1], Expression):
+        if isinstance(pair[1], Connection):
             draft = as_draft(here.value)
             along = zip(windows_along(draft.reference, draft.entries), pair[0].axes, strict=True)
             for (entry, axis), name in along:
@@ -197,7 +196,7 @@ def translated(
 ) -> Neuron:
     """The functional neuron, translated once for equal formals and numbers."""
     shapes = tuple(formal for formal, _ in formals)
-    numbers = frozenset(f.name for f, b in formals if isinstance(b, Expression)) | frozenset(
+    numbers = frozenset(f.name for f, b in formals if not isinstance(b, Connection)) | frozenset(
         meeting.constants
     )
     constants = tuple(meeting.constants.items())
@@ -309,7 +308,12 @@ def check_windows(
                 f"the window `{start} ..+ {entry.count}` of `{neuron.name}` can lie outside its "
                 f"axis of {along.size}: a maximum of nothing has no value"
             )
-            run.report.fail("E0604", message, span, help="make the padding smaller")
+            run.report.fail(
+                "E0604",
+                message,
+                span,
+                help="every window must meet its source; is the padding too large?",
+            )
 
 
 def _free(name: str, taken: frozenset[str]) -> str:

@@ -38,8 +38,7 @@ class Report:
         place = next((s for s in self._places(span) if not self.is_library(s.source)), span)
         if place is not span:
             notes = (*notes, Note("from this line of the library", span))
-        elif self.frames and self.frames[-1].span.source == span.source and notes == ():
-            frame = self.frames[-1]
+        elif notes == () and (frame := self._around(span)) is not None:
             notes = (Note(f"in this call of `{frame.name}`", frame.span),)
         self.collector.error(code, message, place, help=help, notes=notes)
 
@@ -49,6 +48,12 @@ class Report:
         """Report a mistake after which this statement has no value."""
         self.error(code, message, span, help=help, notes=notes)
         raise Poisoned
+
+    def give_up(self, code: str, message: str, span: Span, help: str = "") -> NoReturn:
+        """Report a mistake after which nothing else is worth trying."""
+        self.error(code, message, span, help=help)
+        self.collector.raise_errors()
+        raise AssertionError("an error was just reported")
 
     @contextmanager
     def at(self, span: Span, note: Note | None = None) -> Iterator[None]:
@@ -68,6 +73,14 @@ class Report:
             yield
         finally:
             self.frames.pop()
+
+    def _around(self, span: Span) -> Frame | None:
+        """The call in the same file whose body this place belongs to."""
+        if not self.frames:
+            return None
+        frame = self.frames[-1]
+        inside = frame.span.start <= span.start and span.end <= frame.span.end
+        return None if inside or frame.span.source != span.source else frame
 
     @property
     def in_library(self) -> bool:

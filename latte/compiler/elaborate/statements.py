@@ -15,7 +15,7 @@ from latte.compiler.affine import axis
 from latte.compiler.elaborate.body import Body, Window
 from latte.compiler.elaborate.loops import fold_loop, unroll
 from latte.compiler.elaborate.scalar import OPERATORS, condition, make
-from latte.compiler.expression import Axis, Expression, Local, Number
+from latte.compiler.expression import Axis, Expression, Index, Local, Number
 from latte.compiler.net import Contribution
 from latte.compiler.rewrite import walk
 from latte.errors import Span, did_you_mean
@@ -100,7 +100,7 @@ class Code:
 
     def gradient_index(
         self, formal: ast.Name, items: Sequence[ast.Item], span: Span
-    ) -> tuple[object, ...]:
+    ) -> tuple[Index, ...]:
         meaning = self.body.formals.get(formal.text)
         if meaning is None:
             known = did_you_mean(formal.text, self.body.formals)
@@ -141,23 +141,23 @@ class Code:
     def loop(self, node: ast.Loop) -> None:
         """A fold where the statements accumulate; else every place written out."""
         names = self.loop_axes(node)
-        before = dict(self.body.locals), dict(self.body.bound), dict(self.body.axes)
+        before, bound = dict(self.body.locals), dict(self.body.bound)
+        axes = dict(self.body.axes)
         count, lets = len(self.contributions), len(self.body.lets)
         self.body.axes.update(names)
         carried = [name for name in assigned(node.body) if name in self.body.locals]
         folded = fold_loop(self, node, names, carried)
-        self.body.locals, self.body.bound, self.body.axes = map(dict, before)
+        self.body.locals, self.body.bound, self.body.axes = dict(before), dict(bound), axes
         if folded is not None:
             for name, value in folded.items():
                 self.assign(name, value)
             return
         del self.contributions[count:], self.body.lets[lets:]
-        self.body.axes.update(names)
+        self.body.axes = {**axes, **names}
         unroll(self, node, names)
-        self.body.locals = {name: self.body.locals[name] for name in before[0]} | {
-            name: value for name, value in self.body.locals.items() if name == "value"
-        }
-        self.body.bound, self.body.axes = dict(before[1]), dict(before[2])
+        after = self.body.locals
+        self.body.locals = {n: v for n, v in after.items() if n in before or n == "value"}
+        self.body.bound, self.body.axes = bound, axes
 
     def loop_axes(self, node: ast.Loop) -> dict[str, tuple[Axis, ...]]:
         """What the names of a loop stand for: one for each name of the window, or one for all."""

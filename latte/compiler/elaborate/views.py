@@ -104,7 +104,8 @@ def check_size(dims: Sequence[int]) -> None:
     """No array may have more values than a machine could hold."""
     if math.prod(dims) > ELEMENTS:
         text = " x ".join(map(str, dims))
-        raise Fault("E0506", f"{text} = {math.prod(dims)} values are too many")
+        most = ELEMENTS.bit_length() - 1
+        raise Fault("E0506", f"{text} values are too many: the most is 2**{most}")
 
 
 def _view(
