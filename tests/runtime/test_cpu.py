@@ -48,30 +48,30 @@ def test_same_bits_for_any_number_of_threads(items: int) -> None:
 @pytest.mark.usefixtures("always_parallel")
 def test_steps_that_depend_on_each_other_meet_at_barriers() -> None:
     """Each step reads a neighbour's value of the step before: any missing meeting shows."""
-    program = ring(items=3, width=64, steps=400)
-    start = np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
+    program = ring(items=4, width=64, steps=400)
+    start = np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32)
     expected = interp.allocate(program)
     expected["x"][...] = start
-    interp.run(program, "forward", expected, Run(3, 400))
+    interp.run(program, "forward", expected, Run(4, 400))
     for threads in (1, 2, 4):
         native = tiny.native(program, threads=threads)
         native.write("x", start)
-        native.run("forward", Run(3, 400))
-        found = native.read("h", (3, 400, 64), "forward")
+        native.run("forward", Run(4, 400))
+        found = native.read("h", (4, 400, 64), "forward")
         assert found is not None
         np.testing.assert_allclose(found, expected["h"], rtol=1e-4, atol=1e-5)
 
 
 def ring(items: int, width: int, steps: int) -> Program:
-    """h[t, i] = 0.6 * h[t - 1, i - 1] - 0.4 * h[t - 1, i], around; h[-1] = x."""
+    """h[t, n, i] = 0.6 * h[t-1, n-1, i-1] - 0.4 * h[t-1, n, i], around; h[-1] = x."""
     n, i, t = Axis("n", items, "n"), Axis("i", width), Axis("t", steps, "t")
     x = Buffer("x", (n, i), "input", "x")
     h = Buffer("h", (n, t, i), "value", "h")
 
     def before(neighbour: int) -> Apply:
-        place = (J + width - neighbour) % width
+        item, place = (N + items - neighbour) % items, (J + width - neighbour) % width
         first = Apply("eq", (Position(T), Number(0.0)))
-        return Apply("select", (first, Load("x", (N, place)), Load("h", (N, T - 1, place))))
+        return Apply("select", (first, Load("x", (item, place)), Load("h", (item, T - 1, place))))
 
     value = Apply(
         "sub",
