@@ -59,7 +59,7 @@ def calculate(name: str, operands: Sequence[Value]) -> Value:
         return _each(name, operands)
     if all(isinstance(operand, (int, float, Fraction)) for operand in operands):
         return _numeric(name, [x for x in operands if isinstance(x, (int, float, Fraction))])
-    if name in ("==", "!=") and all(isinstance(o, (str, Function)) for o in operands):
+    if name in ("==", "!=") and any(isinstance(o, (str, Function)) for o in operands):
         return NUMERIC[name](*operands)  # type: ignore[no-any-return]
     index = _affine(name, operands)
     return symbolic(name, operands) if index is None else index
