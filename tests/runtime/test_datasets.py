@@ -77,7 +77,7 @@ def test_hdf5_says_what_to_do():
 
 def test_digits():
     train, test = open_data(parse_spec("digits"), DIGITS), open_test(parse_spec("digits"), DIGITS)
-    assert (len(train), len(test)) == (1500, 297)
+    assert (len(train), len(test)) == (1498, 299)
     room = first(train)
     assert room["image"].dtype == np.float32
     assert (room["image"].min(), room["image"].max()) == (0, 1)
