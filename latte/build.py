@@ -1,0 +1,140 @@
+"""The road on one screen: text -> Definitions -> Net -> Program -> Executable.
+
+definitions = read_file("lenet.latte")         parse, names, calls          latte/lang
+net = elaborate(definitions, "LeNet", {})      sizes, connections           compiler/elaborate
+program = program_of(net, batch=64)            loop nests, backward         compiler/pipeline
+exe = compile_net(net, batch=64)               layouts, machine code        codegen, runtime
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from latte.compiler import elaborate as elaboration
+from latte.compiler.net import Net
+from latte.errors import Source, fail
+from latte.lang.resolve import Definitions, load_file, load_text
+from latte.options import Options, options
+
+if TYPE_CHECKING:
+    from latte.compiler.ir import Program
+    from latte.runtime.backend import Backend
+    from latte.runtime.executable import Executable
+
+Target = Literal["cpu", "interp"]
+Mode = Literal["train", "infer"]
+Scalar = int | float | bool | str
+
+LATER = {"cuda": "CUDA is not in this build", "gpu": "CUDA is not in this build"}
+
+
+def read_file(path: str | Path, extra: tuple[Source, ...] = ()) -> Definitions:
+    """A specification from a file, with its imports. Raises LatteError."""
+    return load_file(path, extra)
+
+
+def read_text(text: str, name: str, extra: tuple[Source, ...] = ()) -> Definitions:
+    """A specification from text, called `name` in diagnostics. Raises LatteError."""
+    return load_text(text, name, extra=extra)
+
+
+def elaborate(definitions: Definitions, net: str | None, arguments: Mapping[str, Scalar]) -> Net:
+    """One net of a specification with the values of its arguments. Raises LatteError."""
+    return elaboration.elaborate(definitions, net, dict(arguments))
+
+
+def program_of(
+    net: Net, *, batch: int, time: int = 1, mode: Mode = "train", keep: tuple[str, ...] = ()
+) -> Program:
+    """The naive Program of a net; gradients of `keep` are computed too."""
+    from latte.compiler.pipeline import program_of
+
+    names = dict(net.names)
+    wanted = tuple(names.get(name, name) for name in keep) if mode == "train" else ()
+    return program_of(net, batch=batch, time=time, mode=mode, gradients=wanted)
+
+
+def compile_net(
+    net: Net,
+    *,
+    text: str = "",
+    batch: int,
+    time: int | None = None,
+    target: str = "cpu",
+    mode: str = "train",
+    threads: int | None = None,
+    keep: tuple[str, ...] = (),
+    seed: int = 0,
+) -> Executable:
+    """An Executable for up to `batch` items and `time` steps; phases compile when first run.
+
+    Raises LatteError: E0913 for a target, mode, batch or time that cannot be.
+    """
+    from latte.compiler.pipeline import analyze
+    from latte.runtime.executable import Executable
+
+    now = options()
+    steps = _steps(net, time)
+    chosen = _mode(mode)
+    _check_batch(batch)
+    program = program_of(net, batch=batch, time=steps, mode=chosen, keep=keep)
+    workers = threads or now.threads
+    backend = _backend(program, _target(target), workers, keep, now)
+    return Executable(
+        analyze(net), program, backend, text=text, mode=chosen, seed=seed, threads=workers
+    )
+
+
+def _backend(
+    program: Program, target: Target, threads: int, keep: tuple[str, ...], now: Options
+) -> Backend:
+    if target == "interp":
+        from latte.runtime.backend import Interpreted
+
+        return Interpreted(program)
+    from latte.compiler import contract, lower
+    from latte.compiler.ir import Kernel
+    from latte.compiler.machine import Machine, host
+    from latte.compiler.pipeline import optimize
+    from latte.compiler.vector import Lowered
+    from latte.runtime.cache import Cache
+    from latte.runtime.cpu import Native
+
+    def lowered(kernel: Kernel, whole: Program, machine: Machine) -> Lowered:
+        return contract.lower(kernel, whole, machine) or lower.lower(kernel, whole, machine)
+
+    machine = host()
+    names = frozenset(keep) | {f"{name}.grad" for name in keep}
+    return Native(
+        optimize(program, machine), lowered, threads=threads, cache=Cache(now.cache), keep=names
+    )
+
+
+def _target(target: str) -> Target:
+    if target in LATER:
+        fail("E0913", LATER[target], help='targets are "cpu" and "interp"')
+    if target == "cpu" or target == "interp":
+        return target  # type: ignore[return-value]
+    fail("E0913", f"there is no target `{target}`", help='targets are "cpu" and "interp"')
+
+
+def _mode(mode: str) -> Mode:
+    if mode not in ("train", "infer"):
+        fail("E0913", f"there is no mode `{mode}`", help='modes are "train" and "infer"')
+    return mode  # type: ignore[return-value]
+
+
+def _check_batch(batch: int) -> None:
+    if batch < 1:
+        fail("E0913", f"a batch of {batch} items", help="give at least 1")
+
+
+def _steps(net: Net, time: int | None) -> int:
+    timed = any(entry.time for entry in net.inputs)
+    if timed and time is None:
+        fail("E0913", "this net has a time axis", help="give time=T, the longest sequence")
+    if time is not None and time < 1:
+        fail("E0913", f"sequences of {time} steps", help="give at least 1")
+    return time or 1

@@ -1,0 +1,51 @@
+"""The compiler's table of contents: every pass, in order, from Net to the Program that runs.
+
+program_of(net, batch=64)      differentiate, share, synthesize: what the oracle runs
+optimize(program, machine)     the passes of `PASSES`, each Program -> Program
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from latte.compiler.differentiate import differentiate
+from latte.compiler.ir import Program
+from latte.compiler.machine import Machine
+from latte.compiler.net import Net
+from latte.compiler.share import share
+from latte.compiler.simplify import simplify_program
+from latte.compiler.synthesize import synthesize
+
+Pass = Callable[[Program, Machine], Program]
+
+PASSES: tuple[tuple[str, Pass], ...] = (
+    ("simplify", lambda program, machine: simplify_program(program)),
+)
+
+
+def analyze(net: Net) -> Net:
+    """The Net with backward bodies, and with the batch and time of every node."""
+    return share(differentiate(net))
+
+
+def program_of(
+    net: Net, *, batch: int, time: int = 1, mode: str = "train", gradients: Iterable[str] = ()
+) -> Program:
+    """The naive Program of a Net: what the interpreter runs as it is.
+
+    `gradients` are inputs and nodes whose gradient is wanted besides those the parameters need.
+    """
+    return synthesize(analyze(net), batch=batch, time=time, mode=mode, gradients=tuple(gradients))
+
+
+def optimize(program: Program, machine: Machine) -> Program:
+    """The Program after all passes."""
+    return [after for _, after in stages(program, machine)][-1]
+
+
+def stages(program: Program, machine: Machine) -> Iterator[tuple[str, Program]]:
+    """The name of each pass and the Program after it, "synthesize" first."""
+    yield "synthesize", program
+    for name, change in PASSES:
+        program = change(program, machine)
+        yield name, program

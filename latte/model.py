@@ -1,0 +1,157 @@
+"""`latte.Net`: a net from a file, from text or written in Python, before it is compiled.
+
+    net = latte.load("lenet.latte")                     with latte.Net("LeNet") as net:
+    net.summary()                                           image = net.input("image", (1, 28, 28))
+    exe = net.compile(batch=64)                             ...
+
+Loading parses and resolves names; sizes are worked out when first asked for; LLVM is not touched
+before `compile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from latte import build
+from latte.compiler import net as forms
+from latte.errors import Source
+from latte.lang.source import source_of
+from latte.recorder import Recorder, Scalar
+from latte.summary import Summary, summarize
+
+if TYPE_CHECKING:
+    from latte.runtime.executable import Executable
+    from latte.runtime.train import History
+
+
+class Net(Recorder):
+    """One net and the values of its arguments.
+
+    Made by `latte.load`, `latte.loads`, or as `Net(name)` and filled with calls. `str(net)` is its
+    `.latte` text.
+    """
+
+    def __init__(self, name: str = "Net") -> None:
+        super().__init__(name)
+        self._definitions: build.Definitions | None = None
+        self._chosen: str | None = name
+        self._arguments: Mapping[str, Scalar] = {}
+
+    @classmethod
+    def of(
+        cls, definitions: build.Definitions, net: str | None, arguments: Mapping[str, Scalar]
+    ) -> Self:
+        """A net of a file that has been read: `net` names one of several."""
+        made = cls(net or "Net")
+        made._definitions, made._chosen, made._arguments = definitions, net, arguments
+        return made
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.elaborated  # noqa: B018 (mistakes are told where the net ends)
+
+    @property
+    def definitions(self) -> build.Definitions:
+        """What the net's text defines, with its imports and the library."""
+        if self._definitions is not None:
+            return self._definitions
+        return build.read_text(self.text(), f"{self.name}.latte", tuple(_defined))
+
+    @cached_property
+    def elaborated(self) -> forms.Net:
+        """The compiler's form: every size a number. Raises LatteError for mistakes in the text."""
+        return build.elaborate(self.definitions, self._chosen, self._arguments)
+
+    @property
+    def training(self) -> forms.Training:
+        """The train block, or its defaults: solver, batch, epochs."""
+        return self.elaborated.training
+
+    def summary(self, batch: int | None = None) -> Summary:
+        """Layers, shapes, parameters and work; printed as a table, HTML in a notebook."""
+        return summarize(self.elaborated)
+
+    def compile(
+        self,
+        batch: int | None = None,
+        *,
+        target: str = "cpu",
+        threads: int | None = None,
+        mode: str = "train",
+        time: int | None = None,
+        keep: Iterable[str] = (),
+        seed: int = 0,
+    ) -> Executable:
+        """An executable for up to `batch` items (default: the train block's).
+
+        `mode="infer"` keeps nothing for a backward pass; `time` is the longest sequence of a net
+        with a time axis; `keep` names values to keep readable. Raises LatteError.
+        """
+        size = self.training.batch if batch is None else batch
+        return build.compile_net(
+            self.elaborated, text=self.text(), batch=size, target=target, threads=threads,
+            mode=mode, time=time, keep=tuple(keep), seed=seed,
+        )  # fmt: skip
+
+    def text(self) -> str:
+        """The `.latte` text of the net: as it was read, or as its calls equal."""
+        return super().text() if self._definitions is None else self._definitions.file.source.text
+
+    __str__ = text
+
+    def __repr__(self) -> str:
+        return f"<latte.Net {self._chosen or ''}>".replace(" >", ">")
+
+    def _repr_html_(self) -> str:
+        return self.summary().html()
+
+
+def load(path: str | Path, net: str | None = None, **arguments: Scalar) -> Net:
+    """A net from a `.latte` file; `net` names one of several, keywords set its arguments.
+
+    Raises LatteError with every mistake found in the file.
+    """
+    return Net.of(build.read_file(path, tuple(_defined)), net, arguments)
+
+
+def loads(text: str, net: str | None = None, **arguments: Scalar) -> Net:
+    """A net from text."""
+    return Net.of(build.read_text(text, "<text>", tuple(_defined)), net, arguments)
+
+
+def compile(path: str | Path, net: str | None = None, **options: object) -> Executable:
+    """`latte.load(path, net).compile(...)`: options of `Net.compile`, and the net's arguments."""
+    known = {"batch", "target", "threads", "mode", "time", "keep", "seed"}
+    chosen = {name: value for name, value in options.items() if name in known}
+    rest: dict[str, Scalar] = {n: v for n, v in options.items() if n not in known}  # type: ignore[misc]
+    return load(path, net, **rest).compile(**chosen)  # type: ignore[arg-type]
+
+
+def define(text: str) -> None:
+    """Neurons, layers, solvers that every net read or written afterwards sees.
+
+    `latte.define("neuron Swish(x) = x * sigmoid(x)")`. Raises LatteError for mistakes in it.
+    """
+    name = f"<define {len(_defined) + 1}>"
+    build.read_text(text, name, tuple(_defined))
+    _defined.append(source_of(text, name))
+
+
+def train(net: Net | str | Path, **options: Any) -> History:
+    """Trains a net on data: `latte.train(net, data="mnist:DIR", epochs=4)`.
+
+    Options are those of `latte.runtime.train.train`. Returns loss, metrics and seconds of each
+    epoch. Raises LatteError.
+    """
+    from latte.runtime.train import train as run
+
+    return run(net if isinstance(net, Net) else load(net), **options)
+
+
+_defined: list[Source] = []  # what `define` was given: the one thing this process remembers
