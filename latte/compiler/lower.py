@@ -23,7 +23,7 @@ from latte.compiler.ir import Kernel, Program, Serial
 from latte.compiler.lower_memory import store
 from latte.compiler.lower_plan import Loop, Plan, plan
 from latte.compiler.lower_scope import Scope
-from latte.compiler.lower_stage import stage
+from latte.compiler.lower_stage import certain_folds, stage
 from latte.compiler.lower_value import value
 from latte.compiler.machine import Machine
 from latte.compiler.values import Integer, Term
@@ -61,6 +61,7 @@ class _Nest:
             scope.views[name] = view
         for loop in chosen.loops:
             scope.ranges[loop.variable] = (0, loop.size - 1)
+        scope.folds = tuple(fold for e in self._expressions() for fold in certain_folds(e))
         if chosen.lane_axis is not None:
             self._see_lane(chosen.lane_axis)
 

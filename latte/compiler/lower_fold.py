@@ -17,24 +17,18 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from latte.compiler.affine import Affine, axis, row_major
-from latte.compiler.builder import Accumulator
-from latte.compiler.expression import Apply, Axis, Fold, Guard, Load, Number
+from latte.compiler.affine import Affine, axis
+from latte.compiler.expression import Axis, Expression, Fold, Guard, Load, Local, Number
 from latte.compiler.lower_access import flat_position, lane_stride, reduce_floors
-from latte.compiler.lower_arithmetic import real, truth
 from latte.compiler.lower_memory import Evaluate
+from latte.compiler.lower_reduce import Reduction
 from latte.compiler.lower_scope import Scope, Value
 from latte.compiler.lower_stage import stage
 from latte.compiler.rewrite import walk
-from latte.compiler.values import Integer, Term, vector_type
+from latte.compiler.values import Integer, Term
 
 ACCUMULATORS = 4  # vectors of partial sums where a lane fold is long
 UNROLLED = 16  # places of a fold that are written out
-
-NEUTRAL: dict[str, float | bool] = {
-    "sum": 0.0, "prod": 1.0, "max": -math.inf, "min": math.inf,
-    "argmax": -math.inf, "argmin": math.inf, "any": False, "all": True,
-}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -47,21 +41,36 @@ class _Bounds:
     conditions: list[Guard] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Sum:
-    """One accumulator: a value, and a position for argmax and argmin."""
-
-    value: Accumulator
-    position: Accumulator | None
-
-
 def fold(scope: Scope, node: Fold, evaluate: Evaluate) -> Value:
-    """The value of a fold: f32, i32 (a position) or a truth value."""
+    """The value of a fold: f32, i32 (a position) or a truth value. Folds of the kernel over the
+    same places are computed in the same loop, and are known from then on."""
+    nodes = [node, *(other for other in scope.folds if _beside(scope, node, other))]
     with scope.inner():
         if scope.lane and not scope.on_lane(node):
             _leave_lane(scope)
         scope.declare(node.axes)
-        return _Folding(scope, node, evaluate).result()
+        results = _Folding(scope, nodes, evaluate).results()
+    for other, result in zip(nodes, results, strict=True):
+        scope.known[id(other)] = result
+    return results[0]
+
+
+def _beside(scope: Scope, node: Fold, other: Fold) -> bool:
+    """Whether another fold can share this one's loop: the same places, and all it needs known."""
+    if other is node or other.axes != node.axes or other.where != node.where:
+        return False
+    if id(other) in scope.known or scope.free(other) != scope.free(node):
+        return False
+    return _independent(scope, other.body)
+
+
+def _independent(scope: Scope, body: Expression) -> bool:
+    for inner in walk(body):
+        if isinstance(inner, Local) and inner.name not in scope.locals:
+            let = scope.lets[inner.name]
+            if any(isinstance(x, Fold) for x in walk(let)) or not _independent(scope, let):
+                return False
+    return True
 
 
 def _leave_lane(scope: Scope) -> None:
@@ -71,18 +80,17 @@ def _leave_lane(scope: Scope) -> None:
 
 
 class _Folding:
-    """The state of emitting one fold."""
+    """The state of emitting folds over the same places."""
 
-    def __init__(self, scope: Scope, node: Fold, evaluate: Evaluate) -> None:
-        self.scope, self.node, self.evaluate = scope, node, evaluate
-        self.b = scope.b
-        self.argument = node.operator.startswith("arg")
-        self.own = None if scope.lane else _own_lane(scope, node)
-        self.order = [entry for entry in node.axes if entry is not self.own]
+    def __init__(self, scope: Scope, nodes: list[Fold], evaluate: Evaluate) -> None:
+        self.scope, self.nodes, self.evaluate = scope, nodes, evaluate
+        self.b, self.node = scope.b, nodes[0]
+        self.own = None if scope.lane else _own_lane(scope, nodes)
+        self.order = [entry for entry in self.node.axes if entry is not self.own]
         if self.own is not None:
             self.order.append(self.own)
             self._take_lane(self.own)
-        self.sums: list[_Sum] = []
+        self.reductions: list[Reduction] = []
         self.current = 0
 
     def _take_lane(self, own: Axis) -> None:
@@ -93,33 +101,35 @@ class _Folding:
         scope.lane, scope.lanes = lane, scope.width
         scope.rebind()
 
-    def result(self) -> Value:
-        """Emits the loops and gives the value after them."""
+    def results(self) -> list[Value]:
+        """Emits the loops and gives the values after them."""
         guards = self._guards()
+        own = [self._reduction(node) for node in self.nodes]
         with ExitStack() as stack:
-            lanes = self.scope.lanes
-            self.sums = [self._new_sum(lanes) for _ in range(self._count())]
             for condition in guards.pop("", []):
                 self._require(stack, condition)
             self._nest(0, guards)
-        while len(self.sums) > 1:
-            half = len(self.sums) // 2
-            for a, b in zip(self.sums[:half], self.sums[half:], strict=True):
-                self._merge(a, b.value.value, b.position.value if b.position else None)
-            del self.sums[half:]
-        return self._across_lanes() if self.own is not None else self._plain()
+        for reduction in self.reductions:
+            reduction.finish(self.own is not None)
+        return [reduction.result(node) for node, reduction in zip(self.nodes, own, strict=True)]
+
+    def _reduction(self, node: Fold) -> Reduction:
+        """A new one, or one there already that gives this fold's value too."""
+        for other in (*self.nodes, *(reduction.node for reduction in self.reductions)):
+            if other.operator == f"arg{node.operator}" and other.body == node.body:
+                node = other
+        for reduction in self.reductions:
+            if reduction.node.operator == node.operator and reduction.node.body == node.body:
+                return reduction
+        self.reductions.append(Reduction(self.scope, node, self._count()))
+        return self.reductions[-1]
 
     def _count(self) -> int:
+        """How many vectors of partial sums: several where a chain of additions would be long."""
         long = self.own is not None and self.own.size >= 2 * ACCUMULATORS * self.scope.width
+        simple = len(self.nodes) == 1 and not self.node.operator.startswith("arg")
         nested = any(isinstance(inner, Fold) for inner in walk(self.node.body))
-        return ACCUMULATORS if long and not nested and not self.argument else 1
-
-    def _new_sum(self, lanes: int) -> _Sum:
-        neutral = NEUTRAL[self.node.operator]
-        kind = "i1" if isinstance(neutral, bool) else "f32"
-        value = self.b.variable(vector_type(kind, lanes), neutral)  # type: ignore[arg-type]
-        position = self.b.variable(vector_type("i32", lanes), 0) if self.argument else None
-        return _Sum(value, position)
+        return ACCUMULATORS if long and simple and not nested else 1
 
     # Loops
 
@@ -136,7 +146,8 @@ class _Folding:
 
     def _nest(self, level: int, guards: dict[str, list[Guard]]) -> None:
         if level == len(self.order):
-            self._accumulate()
+            for reduction in self.reductions:
+                reduction.accumulate(self.scope, self.current, self.evaluate)
             return
         entry = self.order[level]
         if entry is self.own:
@@ -160,7 +171,7 @@ class _Folding:
         with ExitStack() as stack:
             for condition in conditions:
                 self._require(stack, condition)
-            stage(self.scope, [self.node.body], False, self.evaluate)
+            stage(self.scope, [node.body for node in self.nodes], False, self.evaluate)
             body()
 
     def _require(self, stack: ExitStack, guard: Guard) -> None:
@@ -202,7 +213,7 @@ class _Folding:
 
     def _blocks(self, own: Axis, guards: list[Guard], body: Callable[[], None]) -> None:
         """The fold's own lane: groups of full blocks, single full blocks, then the rest."""
-        width, length, count = self.scope.width, self.scope.length(own), len(self.sums)
+        width, length, count = self.scope.width, self.scope.length(own), self._count()
         full = length // width
         grouped = full // count * count
         with self.b.loop(0, grouped, count) as first:
@@ -231,100 +242,6 @@ class _Folding:
             self.scope.bind(f"{own.name}.block", place)
             self._inside(guards, body)
 
-    # Accumulation
-
-    def _accumulate(self) -> None:
-        total, mask = self.sums[self.current], self.scope.mask
-        before = total.value.value
-        body = self.node.body
-        if self.node.operator == "sum" and isinstance(body, Apply) and body.operator == "mul":
-            a, b = (real(self.scope, self.evaluate(self.scope, o)) for o in body.operands)
-            self._change(total, self.b.fma(a, b, before), mask, before)
-            return
-        value = self.evaluate(self.scope, body)
-        if self.argument:
-            place = row_major(
-                (axis(entry.name) for entry in self.node.axes),
-                (entry.size for entry in self.node.axes),
-            )
-            at = self.scope.lanes_of(self.scope.resolve(place))
-            self._merge(total, real(self.scope, value), at, mask, ordered=True)
-            return
-        change = truth if self.node.operator in ("any", "all") else real
-        self._change(total, self._combine(before, change(self.scope, value)), mask, before)
-
-    def _change(self, total: _Sum, new: Term, mask: Term | None, before: Term) -> None:
-        total.value.set(new if mask is None else self.b.select(mask, new, before))
-
-    def _combine(self, a: Term, b: Term) -> Term:
-        match self.node.operator:
-            case "sum":
-                return a + b
-            case "prod":
-                return a * b
-            case "max":
-                return self.b.maximum(a, b)
-            case "min":
-                return self.b.minimum(a, b)
-            case "any":
-                return a | b
-            case _:
-                return a & b
-
-    def _merge(
-        self, total: _Sum, value: Term, place: Value | None, mask: Term | None = None,
-        ordered: bool = False,
-    ) -> None:  # fmt: skip
-        before = total.value.value
-        if total.position is None:
-            total.value.set(self._combine(before, value))
-            return
-        assert place is not None
-        held = total.position.value
-        at = self.b.term(place, held.type)
-        better = self._better(value, before)
-        if not ordered:
-            tie = self.b.binary("xor", better | self._better(before, value), 1)
-            better = better | (tie & (at < held))
-        better = self.scope.both(better, mask) or better
-        total.value.set(self.b.select(better, value, before))
-        total.position.set(self.b.select(better, at, held))
-
-    def _better(self, new: Term, old: Term) -> Term:
-        """Strictly ahead; NaN is ahead of all numbers."""
-        ahead = new > old if self.node.operator == "argmax" else new < old
-        return ahead | (new.ne(new) & old.eq(old))
-
-    # Results
-
-    def _plain(self) -> Value:
-        total = self.sums[0]
-        return total.position.value if total.position else total.value.value
-
-    def _across_lanes(self) -> Value:
-        total, lanes = self.sums[0], self.scope.width
-        value = total.value.value
-        position = total.position.value if total.position else None
-        half = lanes // 2
-        while half:
-            order = [(lane + half) % lanes for lane in range(lanes)]
-            other = self.b.shuffle(value, None, order)
-            if position is None:
-                value = self._combine(value, other)
-            else:
-                value, position = self._first(value, position, other, order)
-            half //= 2
-        return self.b.extract(value if position is None else position, 0)
-
-    def _first(
-        self, value: Term, position: Term, other: Term, order: list[int]
-    ) -> tuple[Term, Term]:
-        place = self.b.shuffle(position, None, order)
-        ahead = self._better(other, value)
-        tie = self.b.binary("xor", ahead | self._better(value, other), 1)
-        ahead = ahead | (tie & (place < position))
-        return self.b.select(ahead, other, value), self.b.select(ahead, place, position)
-
 
 def _limit(scope: Scope, bounds: _Bounds, factor: int, rest: Integer) -> None:
     """`factor * x + rest >= 0` as a limit of x."""
@@ -342,13 +259,16 @@ def _extreme(scope: Scope, choose: Callable[..., int], a: Integer, b: Integer) -
     return scope.b.binary("max" if choose is max else "min", a, b)
 
 
-def _own_lane(scope: Scope, node: Fold) -> Axis | None:
-    """The axis along which a fold's loads are contiguous most often, if that pays."""
-    if scope.width == 1 or isinstance(node.body, Number):
+def _own_lane(scope: Scope, nodes: list[Fold]) -> Axis | None:
+    """The axis along which the folds' loads are contiguous most often, if that pays."""
+    axes = nodes[0].axes
+    if scope.width == 1 or all(isinstance(node.body, Number) for node in nodes):
         return None
-    candidates = node.axes[-1:] if node.operator.startswith("arg") else node.axes
-    loads = [inner for inner in walk(node.body) if isinstance(inner, Load)]
-    loads = [inner for inner in loads if scope.free(inner) & {a.name for a in node.axes}]
+    arguments = any(node.operator.startswith("arg") for node in nodes)
+    candidates = axes[-1:] if arguments else axes
+    inner = (part for node in nodes for part in walk(node.body))
+    names = {entry.name for entry in axes}
+    loads = [part for part in inner if isinstance(part, Load) and scope.free(part) & names]
     best, least = None, float(len(loads))
     for entry in candidates:
         if entry.size < 4:

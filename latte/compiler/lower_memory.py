@@ -31,6 +31,7 @@ from latte.compiler.vector import BYTES, F32, FIRST_SCALAR, I32, U8, Kind, Type,
 Evaluate = Callable[[Scope, Expression], Value]
 
 LINE = 64  # bytes that every buffer is aligned to
+STRIDES = 4  # lanes up to this far apart are loaded with all between them
 WIDE = 1 << 31  # elements from which lane numbers need 64 bits
 
 TYPES: dict[str, Type] = {"f32": F32, "i32": I32, "u8": U8}
@@ -40,7 +41,8 @@ TYPES: dict[str, Type] = {"f32": F32, "i32": I32, "u8": U8}
 class Place:
     """Where an access goes: `index` is an integer (contiguous or the same for all lanes) or a
     vector of them; `lanes` is how many elements; `valid` where a value-dependent index is inside
-    its axis. From lane `stop` on, where that is given, the lanes go to `second` + lane."""
+    its axis. From lane `stop` on, where that is given, the lanes go to `second` + lane. A `stride`
+    above 1 says how far apart the lanes lie (loads only)."""
 
     index: Integer
     lanes: int
@@ -49,6 +51,7 @@ class Place:
     valid: Term | None = None
     stop: int = 0
     second: Integer = 0
+    stride: int = 1
 
 
 def load(scope: Scope, node: Load, evaluate: Evaluate) -> Value:
@@ -65,6 +68,8 @@ def load(scope: Scope, node: Load, evaluate: Evaluate) -> Value:
 
 
 def _load(scope: Scope, pointer: Term, place: Place, element: Kind, mask: Term | None) -> Term:
+    if place.stride > 1:
+        return _strided_load(scope, pointer, place, element, mask)
     parts = [
         scope.b.load(pointer, index, place.lanes, element, place.alignment, part)
         for index, part in _parts(scope, place, mask)
@@ -72,6 +77,29 @@ def _load(scope: Scope, pointer: Term, place: Place, element: Kind, mask: Term |
     if len(parts) == 1:
         return parts[0]
     return scope.b.select(_before(scope, place), *parts)
+
+
+def _strided_load(
+    scope: Scope, pointer: Term, place: Place, element: Kind, mask: Term | None
+) -> Term:
+    """Contiguous loads of all elements between, of which a shuffle takes every `stride`th; only
+    those of lanes that count are touched."""
+    b, lanes, stride = scope.b, place.lanes, place.stride
+    vectors = []
+    for part in range(stride):
+        elements = [part * lanes + lane for lane in range(lanes)]
+        wanted = [e % stride == 0 for e in elements]
+        used = b.constant(wanted, "i1")
+        if mask is not None:
+            used = used & b.shuffle(mask, None, [e // stride for e in elements])
+        vectors.append(b.load(pointer, place.index + part * lanes, lanes, element, mask=used))
+    total, have = vectors[0], lanes
+    for part, vector in enumerate(vectors[1:], 1):
+        have = (part * lanes + stride - 1) // stride  # lanes of the result that come before
+        first = [lane * stride if part == 1 else lane for lane in range(have)]
+        taken = [lanes + lane * stride - part * lanes for lane in range(have, lanes)]
+        total = b.shuffle(total, vector, [*first, *(t if t < 2 * lanes else -1 for t in taken)])
+    return total
 
 
 def _parts(
@@ -128,6 +156,9 @@ def _place(
     if lane_stride(position, scope.lane) == 1:
         alignment = _alignment(position, scope.lane, size)
         return Place(_start(scope, position), scope.lanes, alignment, True)
+    stride = lane_stride(position, scope.lane) or 0
+    if clamp and 2 <= stride <= STRIDES and scope.lanes >= STRIDES:
+        return Place(_start(scope, position), scope.lanes, size, True, stride=stride)
     if broken := lane_break(position, scope.lane, scope.lanes):
         stop, first, second = broken
         starts = _start(scope, first), _start(scope, second)

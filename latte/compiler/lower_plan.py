@@ -23,9 +23,11 @@ from latte.compiler.lower_access import (
     reduce_floors,
     value_entries,
 )
+from latte.compiler.lower_memory import STRIDES
 from latte.compiler.lower_scope import Scope
 from latte.compiler.rewrite import children, walk
 
+GATHER = 2  # instructions that each lane of a gather costs, about
 UNIT = 8192  # points of a unit beyond which more loops are shared out
 
 
@@ -62,13 +64,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """A place where axes occur: an access (with its weight) or another index."""
+    """A place where axes occur: an access (its weight: how often a point makes it, in loops over
+    the `folded` axes) or another index."""
 
     position: Affine
     weight: float
     write: bool
     axes: frozenset[str]
     values: bool
+    folded: tuple[Axis, ...] = ()
 
 
 def plan(scope: Scope, kernel: Kernel) -> Plan:
@@ -103,27 +107,28 @@ def _uses(scope: Scope, kernel: Kernel) -> Iterator[_Use]:
         yield _Use(position, 1.0, True, position.axes(), bool(value_entries(write.index)))
     yield from map(_index_use, _guards(kernel.where))
     for root in _expressions(kernel):
-        yield from _expression_uses(scope, root, 1.0)
+        yield from _expression_uses(scope, root, ())
 
 
-def _expression_uses(scope: Scope, node: Expression, weight: float) -> Iterator[_Use]:
+def _expression_uses(scope: Scope, node: Expression, folded: tuple[Axis, ...]) -> Iterator[_Use]:
     match node:
         case Load(buffer, index):
             position = flat_position(scope.storage(buffer), index)
-            yield _Use(position, weight, False, position.axes(), bool(value_entries(index)))
+            weight = float(math.prod(entry.size for entry in folded))
+            values = bool(value_entries(index))
+            yield _Use(position, weight, False, position.axes(), values, folded)
         case Position(index):
             yield _index_use(index)
         case Random(_, _, index) if index is not None:
             yield _index_use(index)
         case Fold(_, axes, body, where):
             yield from map(_index_use, _guards(where))
-            weight *= math.prod(entry.size for entry in axes)
-            yield from _expression_uses(scope, body, weight)
+            yield from _expression_uses(scope, body, (*folded, *axes))
             return
         case _:
             pass
     for child in children(node):
-        yield from _expression_uses(scope, child, weight)
+        yield from _expression_uses(scope, child, folded)
 
 
 def _guards(where: tuple[Guard, ...]) -> tuple[Affine, ...]:
@@ -180,7 +185,7 @@ def _through(use: _Use, views: dict[str, Affine]) -> _Use:
     if not views:
         return use
     position = use.position.substitute(views)
-    return _Use(position, use.weight, use.write, position.axes(), use.values)
+    return replace(use, position=position, axes=position.axes())
 
 
 def _viewed(names: frozenset[str], views: dict[str, Affine]) -> frozenset[str]:
@@ -222,7 +227,7 @@ def _lane(
 ) -> tuple[Axis | None, int]:
     """The axis whose vectors cost least, and how many lanes; None where scalar code (or lanes
     along the folds themselves) is cheaper."""
-    best, least, lanes = None, _cost_without(scope, axes, uses), 1
+    best, least, lanes = None, _cost_without(scope.width, uses), 1
     for entry in axes:
         if entry.symbol is not None or entry.size < 2 or scope.width == 1:
             continue
@@ -252,23 +257,30 @@ def _cost(uses: list[_Use], entry: Axis, width: int, outer: frozenset[str]) -> f
 def _steps(position: Affine, entry: Axis, width: int, outer: frozenset[str]) -> int:
     """Instructions for one vector: one, two where blocks are crossed, else one for each lane."""
     if all(isinstance(atom, str) for atom, _ in position.terms):
-        return 1 if position.coefficient(entry.name) == 1 else width
+        return _lane_steps(position.coefficient(entry.name), width)
     inner = dict.fromkeys(position.axes() - outer, constant(0))
     view = {entry.name: axis("block") * width + axis("lane"), **inner}
     ranges = dict.fromkeys(outer | {"block"}, (0, 1 << 40)) | {"lane": (0, width - 1)}
     reduced = reduce_floors(position.substitute(view), ranges)
     if lane_stride(reduced, "lane") == 1:
         return 1
-    return 2 if lane_break(reduced, "lane", width) else width
+    return 2 if lane_break(reduced, "lane", width) else GATHER * width
 
 
-def _cost_without(scope: Scope, axes: list[Axis], uses: list[_Use]) -> float:
+def _lane_steps(stride: int, width: int) -> int:
+    return stride + 1 if 2 <= stride <= STRIDES else 1 if stride == 1 else GATHER * width
+
+
+def _cost_without(width: int, uses: list[_Use]) -> float:
     """Accesses for each point without a lane: what is inside folds may have lanes of its own."""
-    outer, total = {entry.name for entry in axes}, 0.0
+    total = 0.0
     for use in uses:
-        inner = use.axes - outer
-        contiguous = any(use.position.coefficient(name) == 1 for name in inner)
-        total += use.weight / scope.width if contiguous else use.weight
+        shares = (
+            -(-entry.size // width) / entry.size
+            for entry in use.folded
+            if entry.size >= 4 and use.position.coefficient(entry.name) == 1
+        )
+        total += use.weight * min(shares, default=1.0)
     return total
 
 

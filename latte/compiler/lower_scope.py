@@ -38,7 +38,8 @@ Value = Term | int | float
 @dataclass(slots=True)
 class Scope:
     """`mask` says which lanes count (None: all), `tail` which lanes exist at all; `ranges` hold
-    for axes and loop variables; `bound` the axes whose variables are all open."""
+    for axes and loop variables; `bound` the axes whose variables are all open; `folds` are
+    those that every point computes."""
 
     b: Builder
     program: Program
@@ -59,6 +60,7 @@ class Scope:
     stores: dict[str, Storage] = field(default_factory=dict)
     pointers: dict[str, Term] = field(default_factory=dict)
     written: frozenset[str] = frozenset()
+    folds: tuple[Fold, ...] = ()
     _free: dict[int, tuple[Expression, frozenset[str]]] = field(default_factory=dict)
 
     # Buffers

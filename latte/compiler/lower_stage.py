@@ -6,11 +6,13 @@ identity. A softmax's maximum and sum are computed once for each item, an addres
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from latte.compiler.expression import Apply, Expression, Fold, Load, Local, Number, Position, Scalar
 from latte.compiler.lower_access import inside, value_entries
 from latte.compiler.lower_memory import Evaluate
 from latte.compiler.lower_scope import Scope
-from latte.compiler.rewrite import walk
+from latte.compiler.rewrite import children, walk
 
 
 def stage(scope: Scope, expressions: list[Expression], certain: bool, evaluate: Evaluate) -> None:
@@ -39,6 +41,18 @@ def _stage(scope: Scope, expression: Expression, certain: bool, evaluate: Evalua
             _stage(scope, body, False, evaluate)
         case _:
             pass
+
+
+def certain_folds(expression: Expression) -> Iterator[Fold]:
+    """The folds that are computed wherever an expression is, those inside folds apart."""
+    match expression:
+        case Fold():
+            yield expression
+        case Apply("select", (condition, _, _)):
+            yield from certain_folds(condition)
+        case _:
+            for child in children(expression):
+                yield from certain_folds(child)
 
 
 def _harmless(scope: Scope, expression: Expression) -> bool:

@@ -246,6 +246,10 @@ class Recorder:
             return self.term(0, vector_type(kind, 1))
         return Term(self, Constant(tuple(range(lanes)), Type(kind, lanes)))
 
+    def constant(self, numbers: Sequence[int | float], kind: Kind) -> Term:
+        """A vector of numbers."""
+        return Term(self, Constant(tuple(numbers), Type(kind, len(numbers))))
+
     def shuffle(self, a: Term, b: Term | None, order: Sequence[int]) -> Term:
         """Lanes of `a` and `b` in the given order; one lane gives a scalar."""
         if len(order) == 1:
