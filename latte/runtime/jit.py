@@ -21,7 +21,7 @@ from latte.compiler.plan_memory import loaded, writes
 from latte.compiler.vector import Lowered, Units
 from latte.runtime.cache import Cache, key, source_version
 
-Lower = Callable[[Kernel, Program], Lowered]
+Lower = Callable[[Kernel, Program, Machine], Lowered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Jit:
             return found
         entries, saved = [], []
         for kernel in kernels(phase.items):
-            lowered = lower(kernel, program)
+            lowered = lower(kernel, program, self._machine)
             symbol, text = _named(lowered, self._machine)
             address = self._address(symbol, symbol, text)
             entries.append(Entry(address, lowered.buffers, lowered.units))

@@ -32,25 +32,25 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Array], text: str) -
         beside.replace(target)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        fail("E0912", f"cannot write weights to `{target}`: {error.strerror or error}")
+        fail("E0916", f"cannot write weights to `{target}`: {error.strerror or error}")
 
 
 def load(
     path: str | os.PathLike[str], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, NDArray[np.float32]]:
-    """All declared arrays from a file. Raises LatteError E0912, E0913 with every difference."""
+    """All declared arrays from a file. Raises LatteError E0916, E0917 with every difference."""
     found = _read(Path(path))
     errors = Collector()
     for name, shape in shapes.items():
         if name not in found:
-            errors.error("E0913", f"`{path}` has no array `{name}`", None)
+            errors.error("E0917", f"`{path}` has no array `{name}`", None)
         elif found[name].shape != shape:
             text = f"`{name}` in `{path}` has the shape {list(found[name].shape)}"
-            errors.error("E0913", f"{text}, expected {list(shape)}", None)
+            errors.error("E0917", f"{text}, expected {list(shape)}", None)
     for name in found.keys() - shapes.keys():
-        errors.error("E0913", f"`{path}` has an array `{name}` that the net has not", None)
+        errors.error("E0917", f"`{path}` has an array `{name}` that the net has not", None)
     if errors.failed:
-        fail("E0913", _summary([d.message for d in errors.diagnostics]))
+        fail("E0917", _summary([d.message for d in errors.diagnostics]))
     return {name: np.asarray(found[name], np.float32) for name in shapes}
 
 
@@ -61,9 +61,9 @@ def _read(path: Path) -> dict[str, Array]:
     try:
         return dict(load_file(path))
     except FileNotFoundError:
-        fail("E0912", f"there is no weights file `{path}`")
+        fail("E0916", f"there is no weights file `{path}`")
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        fail("E0912", f"`{path}` is not a weights file: {error}")
+        fail("E0916", f"`{path}` is not a weights file: {error}")
 
 
 def _summary(problems: list[str]) -> str:

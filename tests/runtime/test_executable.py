@@ -98,11 +98,11 @@ def test_save_and_load(exe: Executable, tmp_path: Path) -> None:
     exe.params["w"] = np.zeros(3)
     exe.load(tmp_path / "w.safetensors")
     np.testing.assert_array_equal(exe.params["w"], w)
-    assert code(exe.load, tmp_path / "none.safetensors")[0] == "E0912"
+    assert code(exe.load, tmp_path / "none.safetensors")[0] == "E0916"
     wide = tiny.program(width=4)
     other = Executable(tiny.net(4), wide, Interpreted(wide))
     assert code(other.load, tmp_path / "w.safetensors") == (
-        "E0913",
+        "E0917",
         f"the weights do not fit the net: `w` in `{tmp_path / 'w.safetensors'}` has the shape [3], "
         "expected [4]",
     )

@@ -7,7 +7,6 @@ from latte.compiler.expression import Apply, Axis, Expression, Fold, Load, Local
 from latte.compiler.expression import Scalar as Run_time
 from latte.compiler.ir import Buffer, Kernel, Phase, Program, Write
 from latte.compiler.lower import lower
-from latte.compiler.machine import host
 from latte.compiler.net import (
     Ensemble,
     Hyper,
@@ -94,7 +93,7 @@ def program(batch: int = 8, width: int = 3) -> Program:
 
 def native(program: Program, **options: Any) -> Native:
     """The Program as machine code, by the lowering that takes any kernel."""
-    return Native(program, lambda kernel, whole: lower(kernel, whole, host()), **options)
+    return Native(program, lower, **options)
 
 
 def _sum(over: Axis, a: str, at: tuple, b: str, to: tuple) -> Expression:
