@@ -343,7 +343,8 @@ class Body:
                 f"index `{entry}` leaves the window `{window.formal}`: it runs from {low} to "
                 f"{high}, outside 0 .. {along.size - 1}"
             )
-            self.fail("E0702", message, span)
+            help = "keep it inside with `min` and `max`: `x[max(0, i - 1)]`"
+            self.fail("E0702", message, span, help)
 
     def attribute(self, node: ast.Attribute) -> Expression:
         if isinstance(node.value, ast.Name) and node.name.text == "grad":
