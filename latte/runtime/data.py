@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -179,7 +179,7 @@ def shuffled(count: int, seed: int, epoch: int) -> Items:
 class Batch:
     """Items as the net takes them; the arrays hold until the next batch is asked for."""
 
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, Any]
     count: int
 
     @property
@@ -201,7 +201,7 @@ class Loader:
         """How many batches so many items make."""
         return -(-items // self._batch)
 
-    def run(self, order: Items) -> Iterator[Batch]:
+    def run(self, order: Items) -> Generator[Batch, None, None]:
         """The items in this order, batch by batch; one run at a time."""
         free: queue.Queue[dict[str, Array]] = queue.Queue()
         full: queue.Queue[Batch | BaseException] = queue.Queue()
