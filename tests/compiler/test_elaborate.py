@@ -182,7 +182,7 @@ def test_windows_start_anywhere() -> None:
         """
         ensemble a.mask[i: 8, j: 8] = Sum2(
             x[i.w.0: 3, i.w.1: 8] = image[i.w.0, i, i.w.1]
-            d = [i - j]
+            d = (i - j)
         )
             value = sum [i.w.0: 3, i.w.1: 8] x[i.w.0, i.w.1] * d
         """,
