@@ -61,7 +61,7 @@ def test_how_it_reads() -> None:
         "    moments.partial.1[n, f] = sum [y: 40, x: 40] where y - 1 >= 0: "
         "0.5 * image[n, f, y, x] * (0.5 * image[n, f, y, x])",
     ]
-    assert "sum [n: n] moments.partial.0[n, f] / $items" in show_item(whole)
+    assert "(sum [n: n] moments.partial.0[n, f]) / $items" in show_item(whole)
 
 
 def test_small_sums_and_those_with_many_owners_are_left_alone() -> None:
