@@ -89,7 +89,7 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     others = tuple(sorted(others, key=lambda a: -contraction.target.coefficient(a.name)))
     if _unbound(contraction, {lane.name, *taken, *(a.name for a in outer)}):
         return None
-    blocks = _vectors(lane, machine) // vectors
+    blocks = -(-_vectors(lane, machine) // vectors)
     fixed = blocks * prod(a.size for a in outer)
     row_parts, other_parts = _parts(contraction, fixed, rows, others)
     streamed = reused(contraction, lane.name)
@@ -163,10 +163,10 @@ def _tiles(
         a for a in contraction.axes if a is not lane and not guarded(contraction, a.name)
         and not _batch(contraction, a.name, lane.name)
     ]  # fmt: skip
-    count = _vectors(lane, machine)
     limit = machine.registers - (1 if machine.fma else 2)
-    for vectors in (v for v in range(1, MOST_VECTORS + 1) if count % v == 0):
-        yield _cost(contraction, lane, vectors, None, ()), vectors, None, ()
+    count = _vectors(lane, machine)
+    for vectors in _blocks(contraction, lane, machine):
+        yield _cost(contraction, lane, count, vectors, None, ()), vectors, None, ()
         most = (limit - 1 - vectors) // vectors
         for row, whole in product(free, [(), *((a,) for a in free)]):
             if row in whole or any(a.symbol for a in whole):
@@ -174,7 +174,17 @@ def _tiles(
             inside = prod(a.size for a in whole)
             if most // inside >= 1:
                 rows = tiles(row, most // inside)
-                yield _cost(contraction, lane, vectors, rows, whole), vectors, rows, whole
+                yield _cost(contraction, lane, count, vectors, rows, whole), vectors, rows, whole
+
+
+def _blocks(contraction: Contraction, lane: Axis, machine: Machine) -> list[int]:
+    """Numbers of vectors that cut the lanes, padding included, into whole blocks."""
+    count = _vectors(lane, machine)
+    stored = min(dict(access.room).get(lane.name, 1 << 40) for access in contraction.accesses)
+    return [
+        v for v in range(1, min(MOST_VECTORS, count) + 1)
+        if -(-count // v) * v * machine.width <= max(stored, count * machine.width)
+    ]  # fmt: skip
 
 
 def tiles(a: Axis, most: int) -> Tiles:
@@ -184,7 +194,12 @@ def tiles(a: Axis, most: int) -> Tiles:
 
 
 def _cost(
-    contraction: Contraction, lane: Axis, vectors: int, rows: Tiles | None, whole: tuple[Axis, ...]
+    contraction: Contraction,
+    lane: Axis,
+    count: int,
+    vectors: int,
+    rows: Tiles | None,
+    whole: tuple[Axis, ...],
 ) -> float:
     """Cycles for one vector multiply-add: two loads and two multiply-adds start in a cycle."""
     cycles = work = 0.0
@@ -198,6 +213,7 @@ def _cost(
         fmas = vectors * width * inside
         cycles += count * (max(fmas / 2, loads / 2, LATENCY) + 0.02 * loads + 0.2)
         work += count * fmas
+    work *= count / (-(-count // vectors) * vectors)
     run_time = 0.004 if rows and rows.axis.symbol else 0.0  # a partial batch wastes rows
     return cycles / work + run_time
 

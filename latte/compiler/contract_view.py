@@ -251,4 +251,3 @@ def _symbolic(view: _View, name: str) -> bool:
 
 def _replace(axes: tuple[Axis, ...], name: str, *new: Axis) -> tuple[Axis, ...]:
     return tuple(b for a in axes for b in (new if a.name == name else (a,)))
-

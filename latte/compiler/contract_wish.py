@@ -1,0 +1,99 @@
+"""What a contraction would like of its buffers: which axis to store innermost, as vector lanes.
+
+In: a Kernel, before any thought of storage.  Out: its options, each an output axis that could have
+the lanes, with the buffers that then need that axis innermost.
+
+    conv.out[n, f, y, x] = sum [c, ky, kx] weight[f, c, ky, kx] * image[n, c, y + ky, x + kx]
+    ->  f: conv.out by f, weight by f
+        n: conv.out by n, image by n
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from latte.compiler.affine import Affine, Floor
+from latte.compiler.contract_view import Parts, affine_index, find_parts
+from latte.compiler.expression import Axis, Index, Load
+from latte.compiler.ir import Kernel
+from latte.compiler.rewrite import walk
+
+Place = tuple[str, int]  # a buffer and the number of one of its axes
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An output axis for the lanes. `target` and `factors` must have it innermost; `run` is how
+    many lanes follow one another without a break (fewer than the buffer's axis in a group)."""
+
+    axis: Axis
+    target: Place
+    factors: tuple[Place, ...]
+    loads: tuple[Place, ...]
+    run: int
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All that it needs innermost."""
+        return (self.target, *self.factors, *self.loads)
+
+
+def options(kernel: Kernel) -> tuple[Option, ...]:
+    """The output axes of a contraction that could have the lanes; () for other kernels."""
+    parts = find_parts(kernel)
+    if parts is None:
+        return ()
+    found = (_option(kernel, parts, a) for a in kernel.axes if a.size > 1)
+    return tuple(option for option in found if option is not None)
+
+
+def work(kernel: Kernel) -> int:
+    """Multiply-adds of a contraction, windows unclipped."""
+    parts = find_parts(kernel)
+    return prod(a.size for a in (*kernel.axes, *(parts.fold.axes if parts else ())))
+
+
+def _option(kernel: Kernel, parts: Parts, a: Axis) -> Option | None:
+    if any(a.name in guard.index.axes() for guard in (*kernel.where, *parts.fold.where)):
+        return None
+    target = lane_place(parts.target, a.name)
+    factors = [(load.buffer, _number(load, a.name)) for load in parts.factors]
+    loads = [n for n in walk(parts.result) if isinstance(n, Load) and affine_index(n.index)]
+    others = [(load.buffer, _number(load, a.name)) for load in loads]
+    if target is None or any(number == BROKEN for _, number in (*factors, *others)):
+        return None
+    lanes = tuple((buffer, number) for buffer, number in factors if number is not None)
+    if not lanes:
+        return None
+    whole = tuple((buffer, number) for buffer, number in others if number is not None)
+    return Option(a, (parts.write.buffer, target), lanes, whole, a.size)
+
+
+BROKEN = -1
+
+
+def _number(load: Load, name: str) -> int | None:
+    """The axis of a load that runs along `name`: None if none does, BROKEN if not one by one."""
+    index = affine_index(load.index)
+    if index is None:
+        return BROKEN
+    if not any(name in place.axes() for place in index):
+        return None
+    found = lane_place(index, name)
+    return BROKEN if found is None else found
+
+
+def lane_place(index: tuple[Index, ...], name: str) -> int | None:
+    """The one entry in which an axis occurs, with factor 1 and outside floors; else None."""
+    entries = [k for k, e in enumerate(index) if not isinstance(e, Affine) or name in e.axes()]
+    if len(entries) != 1:
+        return None
+    entry = index[entries[0]]
+    if not isinstance(entry, Affine) or entry.coefficient(name) != 1 or _in_floor(entry, name):
+        return None
+    return entries[0]
+
+
+def _in_floor(entry: Affine, name: str) -> bool:
+    return any(isinstance(a, Floor) and name in a.numerator.axes() for a, _ in entry.terms)

@@ -1,0 +1,222 @@
+"""Chooses how each buffer is stored: which axis is innermost (the lanes), its padding and blocks.
+
+In: a Program with plain buffers.  Out: the same Program with `Buffer.dims`. Contractions say which
+axis they want innermost (`contract_wish`), forward ones first; maps and pools hand the choice on to
+their neighbours. A value and its gradient share one layout, and so do a parameter, its gradient
+and its solver's states, so that updates run over flat memory.
+
+    conv.out [n, f: 64, y, x]            ->  [n][y][x][f]
+    conv.weight [f: 64, c: 3, ky, kx]    ->  [f / 64][ky][kx][c][f % 64]
+
+Padding is never summed over and may hold anything. Inputs and results stay as declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from latte.compiler.affine import Affine
+from latte.compiler.contract_access import known, position
+from latte.compiler.contract_view import affine_index, find_parts
+from latte.compiler.contract_wish import Option, lane_place, options
+from latte.compiler.expression import Index, Load
+from latte.compiler.ir import Buffer, Dim, Kernel, Program, kernels
+from latte.compiler.machine import Machine
+from latte.compiler.rewrite import walk
+
+STORED_ALIKE = {"parameter": "parameter", "parameter gradient": "parameter", "state": "parameter"}
+FIXED = frozenset({"input", "result", "running"})
+MOST_VECTORS = 6  # of lanes in one block
+BREAK = 512  # bytes: rows that are a multiple of it would meet in few sets of the caches
+
+Key = tuple[str, str, tuple[int, ...]]
+
+
+def layout(program: Program, machine: Machine) -> Program:
+    """The Program with dims for the buffers that contractions, or their neighbours, read."""
+    choice = _Choice(program, machine)
+    every = tuple(dict.fromkeys(k for phase in program.phases for k in kernels(phase.items)))
+    contractions = [kernel for kernel in every if options(kernel)]
+    for kernel in contractions:
+        choice.wish(kernel)
+    choice.hand_on(every)
+    buffers = tuple(choice.stored(buffer) for buffer in program.buffers)
+    return replace(program, buffers=buffers)
+
+
+@dataclass(slots=True)
+class _Choice:
+    """For each group of buffers that are stored alike: the axis chosen, and who chose it."""
+
+    program: Program
+    machine: Machine
+    lanes: dict[Key, int] = field(default_factory=dict)
+    blocks: dict[Key, int] = field(default_factory=dict)
+    chosen_by: dict[Key, Kernel] = field(default_factory=dict)
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.buffers = {buffer.name: buffer for buffer in self.program.buffers}
+
+    def wish(self, kernel: Kernel) -> None:
+        """Gives a contraction its cheapest option, as far as nothing is decided against it."""
+        best = min(options(kernel), key=self._cost)
+        for buffer, number in best.places:
+            key = self.key(buffer)
+            if self._free(buffer) and not self.buffers[buffer].axes[number].symbol:
+                self.lanes.setdefault(key, number)
+                if self.lanes[key] == number and key not in self.chosen_by:
+                    self.chosen_by[key] = kernel
+                    self.blocks[key] = best_vectors(best.run, self.machine) * self.machine.width
+
+    def _cost(self, option: Option) -> float:
+        """Elements to move for an option, and a little for reading its lane factors."""
+        sizes = {buffer: _size(self.buffers[buffer]) for buffer, _ in option.places}
+        against = (buffer for buffer, number in option.places if not self._agrees(buffer, number))
+        own = sum(sizes[buffer] for buffer, _ in option.factors)
+        return sum(sizes[buffer] for buffer in against) + 1e-3 * own + 1e9 * (option.run < 4)
+
+    def _agrees(self, buffer: str, number: int) -> bool:
+        if self.buffers[buffer].axes[number].symbol or not self._free(buffer):
+            return False
+        return self.lanes.get(self.key(buffer), number) == number
+
+    def _free(self, buffer: str) -> bool:
+        form = self.buffers[buffer]
+        return form.role not in FIXED and form.element == "f32"
+
+    def hand_on(self, every: tuple[Kernel, ...]) -> None:
+        """Lets neighbours follow: what meets a decided axis place by place stores it innermost."""
+        changed = True
+        while changed:
+            changed = False
+            for kernel in every:
+                accesses = tuple(_accesses(kernel))
+                for name in self._leading(accesses):
+                    changed |= self._follow(accesses, name)
+
+    def _leading(self, accesses: tuple[tuple[str, tuple[Index, ...]], ...]) -> Iterator[str]:
+        for buffer, index in accesses:
+            number = self.lanes.get(self.key(buffer))
+            if number is not None and self.buffers[buffer].role not in STORED_ALIKE:
+                entry = index[number]
+                if isinstance(entry, Affine) and len(entry.terms) >= 1:
+                    yield from (str(a) for a, k in entry.terms if k == 1 and isinstance(a, str))
+
+    def _follow(self, accesses: tuple[tuple[str, tuple[Index, ...]], ...], name: str) -> bool:
+        changed = False
+        for buffer, index in accesses:
+            number = lane_place(index, name)
+            form = self.buffers[buffer]
+            if number is None or form.axes[number].symbol or form.axes[number].size < 4:
+                continue
+            if self._follower(buffer) and self.key(buffer) not in self.lanes:
+                self.lanes[self.key(buffer)] = number
+                changed = True
+        return changed
+
+    def _follower(self, buffer: str) -> bool:
+        return self.buffers[buffer].role not in FIXED
+
+    def key(self, buffer: str) -> Key:
+        """Buffers with the same key are stored alike."""
+        form = self.buffers[buffer]
+        kind = STORED_ALIKE.get(form.role, "value")
+        return form.origin, kind, tuple(a.size for a in form.axes)
+
+    # Dims
+
+    def stored(self, buffer: Buffer) -> Buffer:
+        """The buffer with its dims, if its group decided on an axis."""
+        number = self.lanes.get(self.key(buffer.name))
+        if number is None or buffer.role in FIXED:
+            return buffer
+        if STORED_ALIKE.get(buffer.role) and len(buffer.axes) > 1:
+            kernel = self.chosen_by.get(self.key(buffer.name))
+            order = () if kernel is None else self._order(kernel, buffer, number)
+            block = self.blocks.get(self.key(buffer.name), 0)
+            return replace(buffer, dims=blocked(buffer, number, block, order)) if block else buffer
+        return replace(buffer, dims=row(buffer, number, self.machine))
+
+    def _order(self, kernel: Kernel, buffer: Buffer, lane: int) -> tuple[int, ...]:
+        """The other axes in the order in which the kernel's other factor stores them."""
+        parts = find_parts(kernel)
+        assert parts is not None
+        own = next((f for f in parts.factors if self.key(f.buffer) == self.key(buffer.name)), None)
+        other = next((f for f in parts.factors if f is not own), None)
+        if own is None or other is None:
+            return tuple(k for k in range(len(buffer.axes)) if k != lane)
+        form = self.buffers[other.buffer]
+        if self.key(other.buffer) != self.key(buffer.name):
+            form = self.stored(form)
+        return beside(buffer, lane, own, other, form)
+
+
+def beside(buffer: Buffer, lane: int, own: Load, other: Load, form: Buffer) -> tuple[int, ...]:
+    """The axes of `buffer` but the lane's, in the order in which `other` (stored as `form`) walks
+    through memory where `own` reads `buffer`; axes it does not walk along are outermost."""
+    index, places = affine_index(other.index), affine_index(own.index)
+    assert index is not None and places is not None
+    sizes = {a: (0, size - 1) for entry, size in zip(places, _sizes(buffer), strict=True)
+             for a in entry.axes()}  # fmt: skip
+    stride = position(form, index, known(sum(index, start=index[0] * 0), sizes))
+
+    def steps(number: int) -> int:
+        names = places[number].axes()
+        return max((abs(stride.coefficient(name)) for name in names), default=0) or 1 << 60
+
+    rest = (k for k in range(len(buffer.axes)) if k != lane)
+    return tuple(sorted(rest, key=lambda k: -steps(k)))
+
+
+def blocked(buffer: Buffer, lane: int, block: int, order: tuple[int, ...]) -> tuple[Dim, ...]:
+    """`[lane / block][others in order][lane % block]`."""
+    outer = Dim(lane, -(-buffer.axes[lane].size // block), block)
+    others = order or tuple(k for k in range(len(buffer.axes)) if k != lane)
+    inner = tuple(Dim(k, buffer.axes[k].size) for k in others)
+    return (outer, *inner, Dim(lane, block, 1, block))
+
+
+def row(buffer: Buffer, lane: int, machine: Machine) -> tuple[Dim, ...]:
+    """`[others as declared][lane]`, the lane padded to whole blocks of vectors."""
+    size = buffer.axes[lane].size
+    vectors = best_vectors(size, machine)
+    extent = -(-size // (vectors * machine.width)) * vectors * machine.width
+    if extent * 4 % BREAK == 0 and extent * 4 >= 2 * BREAK:
+        extent += machine.width
+    others = tuple(Dim(k, a.size) for k, a in enumerate(buffer.axes) if k != lane)
+    return (*others, Dim(lane, extent))
+
+
+def best_vectors(run: int, machine: Machine) -> int:
+    """How many vectors of lanes make a block: little padding, few loads for each multiply-add."""
+    count = -(-run // machine.width)
+    exact = run % machine.width == 0
+
+    def cost(vectors: int) -> float:
+        rows = max(1, (machine.registers - 2 - vectors) // vectors)
+        padded = -(-count // vectors) * vectors
+        return padded / count + 0.25 * (vectors + rows) / (vectors * rows)
+
+    fitting = range(1, min(MOST_VECTORS, count) + 1)
+    return min((v for v in fitting if exact or v), key=cost)
+
+
+def _accesses(kernel: Kernel) -> Iterator[tuple[str, tuple[Index, ...]]]:
+    for write in kernel.writes:
+        yield write.buffer, write.index
+    for expression in (*(let.expression for let in kernel.lets),
+                       *(write.expression for write in kernel.writes)):  # fmt: skip
+        for node in walk(expression):
+            if isinstance(node, Load):
+                yield node.buffer, node.index
+
+
+def _sizes(buffer: Buffer) -> tuple[int, ...]:
+    return tuple(a.size for a in buffer.axes)
+
+
+def _size(buffer: Buffer) -> int:
+    return prod(_sizes(buffer))

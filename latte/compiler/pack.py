@@ -1,0 +1,291 @@
+"""Makes kernels that contraction code can take: one sum of products each, operands in order.
+
+In: a Program.  Out: `isolate` gives each sum of products a kernel of its own; `pack` (after layout)
+adds copies of operands whose lanes lie in another order, and of targets.
+
+    image.grad[n, c, y, x] = sum [f, ky, kx] weight[f, c, ky, kx] * conv.grad[n, f, ...]
+->  weight.by.c[f, c, ky, kx] = weight[f, c, ky, kx]            stored [c / 64][ky][kx][f][c % 64]
+    image.grad[n, c, y, x] = sum [f, ky, kx] weight.by.c[f, c, ky, kx] * conv.grad[n, f, ...]
+
+What moves fewer elements is chosen: for a linear layer's many weights, the lanes become the batch,
+its small gradient is copied, and so is the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+from math import prod
+
+from latte.compiler.affine import Affine, axis
+from latte.compiler.contract_emit import additive, emits
+from latte.compiler.contract_plan import plan
+from latte.compiler.contract_view import SUM, Parts, affine_index, find_parts, product, recognise
+from latte.compiler.contract_wish import Option, options, work
+from latte.compiler.expression import Axis, Expression, Fold, Load
+from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, Write
+from latte.compiler.layout import beside, best_vectors, blocked
+from latte.compiler.lower_access import storage
+from latte.compiler.machine import Machine
+from latte.compiler.rewrite import inline_lets, rewrite, walk
+
+WORTH = 8  # multiply-adds for each element moved, from which a copy pays
+
+
+def isolate(program: Program) -> Program:
+    """Gives every sum of products that shares a kernel with others, or with a function that
+    contraction code does not have, a kernel and a scratch buffer of its own."""
+    scratch: list[Buffer] = []
+    phases = tuple(
+        replace(phase, items=tuple(_isolated(phase, program, scratch))) for phase in program.phases
+    )
+    if not scratch:
+        return program
+    return replace(program, buffers=(*program.buffers, *scratch), phases=phases)
+
+
+def _isolated(phase: Phase, program: Program, scratch: list[Buffer]) -> Iterator[Item]:
+    for item in phase.items:
+        if isinstance(item, Kernel):
+            yield from _split_kernel(item, program, scratch)
+        else:
+            inner = tuple(k for each in item.items for k in _split_kernel(each, program, scratch))
+            yield replace(item, items=inner)
+
+
+def _split_kernel(kernel: Kernel, program: Program, scratch: list[Buffer]) -> Iterator[Kernel]:
+    parts = find_parts(kernel)
+    writes = [replace(w, expression=inline_lets(kernel.lets, w.expression)) for w in kernel.writes]
+    folds = [] if parts and emits(parts.result) else _sums(writes, program)
+    if len(folds) > 1 and len(writes) == 1 and _adds(writes[0].expression, folds[-1]):
+        folds.pop()
+    if not folds:
+        yield kernel
+        return
+    loads: dict[Expression, Expression] = {}
+    for fold in folds:
+        name = _unused(f"{kernel.name}.sum", program, scratch)
+        scratch.append(Buffer(name, kernel.axes, "scratch", kernel.origin))
+        place = tuple(axis(a.name) for a in kernel.axes)
+        loads[fold] = Load(name, place)
+        yield Kernel(name, kernel.axes, (), (Write(name, place, fold),), kernel.where,
+                     kernel.origin, kernel.reason)  # fmt: skip
+    changed = tuple(replace(w, expression=rewrite(w.expression, loads.get)) for w in writes)
+    yield replace(kernel, lets=(), writes=changed)
+
+
+def _sums(writes: list[Write], program: Program) -> list[Fold]:
+    """The sums of products of two or more loads that are worth code of their own."""
+    found: dict[Fold, None] = {}
+    for write in writes:
+        inside = {id(n) for fold in walk(write.expression) if isinstance(fold, Fold)
+                  for n in walk(fold.body)}  # fmt: skip
+        for node in walk(write.expression):
+            if isinstance(node, Fold) and id(node) not in inside and _worthy(node, write):
+                found[node] = None
+    return list(found)
+
+
+def _worthy(fold: Fold, write: Write) -> bool:
+    if fold.operator != "sum" or product(fold.body) is None:
+        return False
+    return prod(a.size for a in fold.axes) >= WORTH and affine_index(write.index) is not None
+
+
+def _adds(expression: Expression, fold: Fold) -> bool:
+    return additive(rewrite(expression, lambda n: SUM if n == fold else None)) is not None
+
+
+def _unused(name: str, program: Program, scratch: list[Buffer]) -> str:
+    taken = {buffer.name for buffer in (*program.buffers, *scratch)}
+    return next(n for n in (f"{name}{k or ''}" for k in count()) if n not in taken)
+
+
+def pack(program: Program, machine: Machine) -> Program:
+    """Adds the copies that let contractions have lanes where their buffers' dims do not."""
+    packer = _Packer(program, machine)
+    phases = tuple(replace(phase, items=packer.phase(phase)) for phase in program.phases)
+    if not packer.scratch:
+        return program
+    return replace(program, buffers=(*program.buffers, *packer.scratch.values()), phases=phases)
+
+
+@dataclass(slots=True)
+class _Packer:
+    """`scratch` are the buffers made so far; `fresh` those that hold what their source holds."""
+
+    program: Program
+    machine: Machine
+    scratch: dict[str, Buffer] = field(default_factory=dict)
+    fresh: dict[str, str] = field(default_factory=dict)
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.buffers = {buffer.name: buffer for buffer in self.program.buffers}
+
+    def phase(self, phase: Phase) -> tuple[Item, ...]:
+        self.fresh = {}
+        items: list[Item] = []
+        for item in phase.items:
+            if isinstance(item, Kernel):
+                items += self._kernel(item)
+            else:
+                items += self._serial(item)
+        return tuple(items)
+
+    def _serial(self, serial: Serial) -> list[Item]:
+        """Copies of what the loop does not write go in front of it."""
+        written = {write.buffer for kernel in serial.items for write in kernel.writes}
+        outside: list[Item] = []
+        inside: list[Kernel] = []
+        for kernel in serial.items:
+            for made in self._kernel(kernel):
+                source = _copied(made)
+                steady = source is not None and source not in written
+                if steady and serial.axis.name not in _names(made):
+                    outside.append(made)
+                else:
+                    inside.append(made)
+        self.fresh = {s: p for s, p in self.fresh.items() if s.split(" ")[0] not in written}
+        return [*outside, replace(serial, items=tuple(inside))]
+
+    def _kernel(self, kernel: Kernel) -> list[Kernel]:
+        made = self._packed(kernel) if self._wants(kernel) else [kernel]
+        for each in made:
+            for write in each.writes:
+                if write.buffer not in self.scratch:
+                    self.fresh = {
+                        s: p for s, p in self.fresh.items() if s.split(" ")[0] != write.buffer
+                    }
+        return made
+
+    def _wants(self, kernel: Kernel) -> bool:
+        """Whether this is a contraction for which no lanes are found as things are stored."""
+        parts = find_parts(kernel)
+        if parts is None or not emits(parts.result):
+            return False
+        elements = [self.buffers[b].element for b in {parts.write.buffer, *_factors(parts)}]
+        if any(element != "f32" for element in elements):
+            return False
+        program = replace(self.program, buffers=tuple(self.buffers.values()))
+        contraction = recognise(kernel, program)
+        return contraction is None or plan(contraction, self.machine) is None
+
+    def _packed(self, kernel: Kernel) -> list[Kernel]:
+        """The kernel with the option that moves least, and the copies for it."""
+        parts = find_parts(kernel)
+        found = [option for option in options(kernel) if option.run * 2 >= self.machine.width]
+        if parts is None or not found:
+            return [kernel]
+        best = min(found, key=self._moved)
+        if self._moved(best) * WORTH > work(kernel):
+            return [kernel]
+        copies = [self._copy_factor(parts, best, place) for place in best.factors
+                  if not self._leads(*place)]  # fmt: skip
+        names = {copy.source: copy.name for copy in copies}
+        changed = replace(kernel, lets=(), writes=(self._renamed(parts, names),))
+        before = [copy.kernel for copy in copies if copy.kernel is not None]
+        if self._leads(*best.target):
+            return [*before, changed]
+        return [*before, *self._copy_target(changed, parts, best)]
+
+    def _moved(self, option: Option) -> int:
+        places = [place for place in (option.target, *option.factors) if not self._leads(*place)]
+        return sum(prod(a.size for a in self.buffers[buffer].axes) for buffer, _ in places)
+
+    def _leads(self, buffer: str, number: int) -> bool:
+        """Whether an axis is innermost in a buffer, with room for whole vectors."""
+        form = self.buffers[buffer]
+        inner = storage(form).dims[-1]
+        whole = -(-form.axes[number].size // self.machine.width) * self.machine.width
+        return (
+            inner.axis == number
+            and inner.divide == 1
+            and (
+                inner.extent >= whole
+                or (inner.modulo > 0 and inner.extent % self.machine.width == 0)
+            )
+        )
+
+    def _renamed(self, parts: Parts, names: dict[str, str]) -> Write:
+        def rule(node: Expression) -> Expression | None:
+            if isinstance(node, Load) and node.buffer in names and node in parts.factors:
+                return replace(node, buffer=names[node.buffer])
+            return None
+
+        body = rewrite(parts.fold.body, rule)
+        fold = replace(parts.fold, body=body)
+        whole = rewrite(parts.result, lambda n: fold if n == SUM else None)
+        return replace(parts.write, expression=whole)
+
+    def _copy_factor(self, parts: Parts, option: Option, place: tuple[str, int]) -> _Copy:
+        """A scratch buffer with a factor's lanes innermost, and the kernel that fills it."""
+        buffer, number = place
+        source = self.buffers[buffer]
+        own = next(load for load in parts.factors if load.buffer == buffer)
+        other = next((load for load in parts.factors if load is not own), own)
+        name = f"{buffer}.by.{source.axes[number].name}"
+        key = f"{buffer} {name}"
+        if self.fresh.get(key) == name:
+            return _Copy(buffer, name, None)
+        if name not in self.buffers:
+            self._make(name, source, number, option.run, own, other)
+        self.fresh[key] = name
+        fresh = tuple(Axis(f"{a.name}.{k}", a.size, a.symbol) for k, a in enumerate(source.axes))
+        index = tuple(axis(a.name) for a in fresh)
+        kernel = Kernel(name, fresh, (), (Write(name, index, Load(buffer, index)),), (),
+                        source.origin, f"copy of {buffer}")  # fmt: skip
+        return _Copy(buffer, name, kernel)
+
+    def _make(self, name: str, like: Buffer, number: int, run: int, own: Load, other: Load) -> None:
+        block = best_vectors(run, self.machine) * self.machine.width
+        made = Buffer(name, like.axes, "scratch", like.origin)
+        order = beside(made, number, own, other, self.buffers[other.buffer])
+        made = replace(made, dims=blocked(made, number, block, order))
+        self.buffers[name] = self.scratch[name] = made
+
+    def _copy_target(self, kernel: Kernel, parts: Parts, option: Option) -> Iterator[Kernel]:
+        """The contraction into a scratch buffer, and the kernel that makes the result of it."""
+        buffer, number = option.target
+        target = self.buffers[buffer]
+        name = f"{buffer}.by.{target.axes[number].name}"
+        own = Load(name, parts.target)
+        other = next((load for load in parts.factors if load.buffer not in
+                      {b for b, _ in option.factors}), parts.factors[0])  # fmt: skip
+        if name not in self.buffers:
+            self._make(name, target, number, option.run, own, other)
+        (write,) = kernel.writes
+        fold = next(node for node in walk(write.expression) if isinstance(node, Fold))
+        yield replace(kernel, name=f"{kernel.name}.by", writes=(Write(name, write.index, fold),))
+        made = rewrite(parts.result, lambda n: own if n == SUM else None)
+        yield replace(kernel, lets=(), writes=(replace(write, expression=made),))
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy of `source` called `name`; no kernel where it is there already."""
+
+    source: str
+    name: str
+    kernel: Kernel | None
+
+
+def _factors(parts: Parts) -> list[str]:
+    return [load.buffer for load in parts.factors]
+
+
+def _copied(kernel: Kernel) -> str | None:
+    """The buffer that a kernel copies, if it is a copy."""
+    match kernel.writes:
+        case (Write(expression=Load(buffer)),) if not kernel.lets:
+            return buffer
+        case _:
+            return None
+
+
+def _names(kernel: Kernel) -> set[str]:
+    """Names of axes around the kernel that the index of a copy depends on."""
+    (write,) = kernel.writes
+    own = {a.name for a in kernel.axes}
+    return {n for entry in write.index if isinstance(entry, Affine) for n in entry.axes()} - own
