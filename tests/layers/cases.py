@@ -541,6 +541,27 @@ def _loops(x: Any, weight: Any) -> Any:
     return torch.stack(rows, 1)
 
 
+ATTENTION = [
+    Case(
+        "attention",
+        "y = Attention(x, Tanh(x), Concat(x, x, axis = 1))",
+        lambda x, p, _: F.scaled_dot_product_attention(x, x.tanh(), torch.cat([x, x], 2)),
+        shape=(5, 4),
+    ),
+    Case(
+        "multi_head_attention",
+        "y = MultiHeadAttention(x, 2)",
+        lambda x, p, _: F.multi_head_attention_forward(
+            *(x.transpose(0, 1),) * 3,
+            *(6, 2, p["y.wx"].reshape(18, 6), p["y.bx"].reshape(18)),
+            *(None, None, False, 0.0, p["y.wo"].reshape(6, 6), p["y.bo"]),
+            need_weights=False,
+        )[0].transpose(0, 1),
+        shape=(5, 6),
+    ),
+]
+
+
 LOSS = [
     Case(
         "softmax_loss",
@@ -604,4 +625,4 @@ LOSS = [
     ),
 ]
 
-CASES = CONVOLUTION + POOLING + ACTIVATION + NORMALISATION + COMBINE + OWN + LOSS
+CASES = CONVOLUTION + POOLING + ACTIVATION + NORMALISATION + COMBINE + OWN + ATTENTION + LOSS
