@@ -2,7 +2,7 @@
 
 A section (`## Title`) has blocks `latte` (the specification, or `latte FILE` for a file that it
 imports) and then one block `text`, what a user sees. `make golden` writes the `text` blocks anew.
-A section passes through parsing and names.
+A section passes through parsing, names, and the elaboration of each of its nets.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from latte.compiler.elaborate import elaborate
 from latte.errors import LatteError
 from latte.lang.resolve import load_file
 
@@ -51,7 +52,9 @@ def test_section(
 def diagnose(path: str) -> str:
     """What `latte check` says of a file."""
     try:
-        load_file(path)
+        definitions = load_file(path)
+        for net in definitions.nets:
+            elaborate(definitions, net.name.text)
     except LatteError as error:
         return str(error)
     return "no errors"

@@ -17,7 +17,7 @@ from typing import NoReturn
 from latte.compiler import net as forms
 from latte.compiler.affine import Affine, axis, constant
 from latte.compiler.elaborate import views
-from latte.compiler.elaborate.arithmetic import whole_number
+from latte.compiler.elaborate.arithmetic import truth, whole_number
 from latte.compiler.elaborate.calls import Caller, formal_names, renamed
 from latte.compiler.elaborate.connect import as_draft, connection
 from latte.compiler.elaborate.context import CALLS, DEPTH, TURNS
@@ -252,7 +252,7 @@ class Block(Caller):
 
     def require(self, node: ast.Require) -> None:
         """A layer's own error, shown at the call."""
-        if self.condition(node.condition):
+        if self.holds(node.condition):
             return
         text = node.condition.span.text
         message = node.message.value if node.message else f"`{text}` does not hold"
@@ -262,6 +262,19 @@ class Block(Caller):
         if frames:
             notes = (Note("required here", node.span), *notes)
         self.run.report.fail("E0511", message, span, notes=notes)
+
+    def holds(self, node: ast.Expression) -> bool:
+        """A requirement; where an ensemble was given for a number, that is what is wrong."""
+        value = self.evaluate(node)
+        parts = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(part, Formula) for part in parts):
+            for name in names_in(node):
+                given = self.values.get(name)
+                if isinstance(given, (Reference, Instance)):
+                    message = f"`{name}` must be a number, found {describe(source(given))}"
+                    self.run.report.fail("E0405", message, node.span)
+        with self.run.report.at(node.span):
+            return truth(value)
 
     # Loops
 
