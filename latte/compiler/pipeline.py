@@ -10,16 +10,23 @@ from collections.abc import Callable, Iterable, Iterator
 
 from latte.compiler.differentiate import differentiate
 from latte.compiler.ir import Program
+from latte.compiler.layout import layout
 from latte.compiler.machine import Machine
 from latte.compiler.net import Net
+from latte.compiler.pack import isolate, pack
 from latte.compiler.share import share
 from latte.compiler.simplify import simplify_program
+from latte.compiler.split_sums import split_sums
 from latte.compiler.synthesize import synthesize
 
 Pass = Callable[[Program, Machine], Program]
 
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("simplify", lambda program, machine: simplify_program(program)),
+    ("isolate", lambda program, machine: isolate(program)),
+    ("split_sums", lambda program, machine: split_sums(program)),
+    ("layout", layout),
+    ("pack", pack),
 )
 
 
