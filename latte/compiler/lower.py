@@ -37,9 +37,8 @@ def lower(kernel: Kernel, program: Program, machine: Machine) -> Lowered:
     scope.written = frozenset(write.buffer for write in kernel.writes)
     scope.add_lets(kernel.lets)
     scope.declare(kernel.axes)
-    chosen = plan(scope, kernel)
     _serial_axis(scope, kernel)
-    return _Nest(scope, kernel, chosen).lowered()
+    return _Nest(scope, kernel, plan(scope, kernel)).lowered()
 
 
 def _serial_axis(scope: Scope, kernel: Kernel) -> None:

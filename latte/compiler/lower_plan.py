@@ -10,22 +10,21 @@ except the order of sums that have no other lane (a function of shapes alone).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from latte.compiler.affine import Affine, Floor, axis, constant
-from latte.compiler.expression import Axis, Expression, Fold, Guard, Load, Position, Random
+from latte.compiler.affine import Affine, axis, constant
+from latte.compiler.expression import Axis
 from latte.compiler.ir import Kernel, Write
 from latte.compiler.lower_access import (
-    flat_position,
     lane_break,
     lane_stride,
     reduce_floors,
     value_entries,
 )
+from latte.compiler.lower_axes import average_stride, walked
 from latte.compiler.lower_memory import STRIDES
 from latte.compiler.lower_scope import Scope
-from latte.compiler.rewrite import children, walk
+from latte.compiler.lower_uses import Use, all_folds, find_uses
 
 GATHER = 2  # instructions that each lane of a gather costs, about
 UNIT = 8192  # points of a unit beyond which more loops are shared out
@@ -62,130 +61,18 @@ class Plan:
     points: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """A place where axes occur: an access (its weight: how often a point makes it, in loops over
-    the `folded` axes) or another index."""
-
-    position: Affine
-    weight: float
-    write: bool
-    axes: frozenset[str]
-    values: bool
-    folded: tuple[Axis, ...] = ()
-
-
 def plan(scope: Scope, kernel: Kernel) -> Plan:
     """The plan of a kernel whose axes, lets and buffers the scope knows."""
-    uses = list(_uses(scope, kernel))
-    views, axes = _merged(kernel, uses)
-    uses = [_through(use, views) for use in uses]
-    folds = [_viewed(scope.free(fold), views) for fold in _folds(kernel)]
-    owned = _owned(kernel)
+    uses, owned = find_uses(scope, kernel), _owned(kernel)
+    views, axes = ({}, list(kernel.axes)) if owned is not None else walked(scope, kernel, uses)
+    uses = [use.through(views, {}) for use in uses]
+    folds = [_viewed(scope.free(fold), views) for fold in all_folds(kernel)]
     lane_axis, lanes = _lane(scope, kernel, axes, uses, owned)
     loops = _ordered(_loops(axes, lane_axis, lanes), uses, folds, owned, kernel)
     units, loops = _units(loops, folds, uses, lanes, owned)
     points = _points(loops, units, uses, lanes)
     lane = f"{lane_axis.name}.lane" if lane_axis else ""
     return Plan(tuple(views.items()), loops, units, lane, lanes, lane_axis, points)
-
-
-def _expressions(kernel: Kernel) -> Iterator[Expression]:
-    yield from (let.expression for let in kernel.lets)
-    for write in kernel.writes:
-        yield write.expression
-        yield from (entry for _, entry in value_entries(write.index))
-
-
-def _folds(kernel: Kernel) -> list[Fold]:
-    return [node for root in _expressions(kernel) for node in walk(root) if isinstance(node, Fold)]
-
-
-def _uses(scope: Scope, kernel: Kernel) -> Iterator[_Use]:
-    for write in kernel.writes:
-        position = flat_position(scope.storage(write.buffer), write.index)
-        yield _Use(position, 1.0, True, position.axes(), bool(value_entries(write.index)))
-    yield from map(_index_use, _guards(kernel.where))
-    for root in _expressions(kernel):
-        yield from _expression_uses(scope, root, ())
-
-
-def _expression_uses(scope: Scope, node: Expression, folded: tuple[Axis, ...]) -> Iterator[_Use]:
-    match node:
-        case Load(buffer, index):
-            position = flat_position(scope.storage(buffer), index)
-            weight = float(math.prod(entry.size for entry in folded))
-            values = bool(value_entries(index))
-            yield _Use(position, weight, False, position.axes(), values, folded)
-        case Position(index):
-            yield _index_use(index)
-        case Random(_, _, index) if index is not None:
-            yield _index_use(index)
-        case Fold(_, axes, body, where):
-            yield from map(_index_use, _guards(where))
-            yield from _expression_uses(scope, body, (*folded, *axes))
-            return
-        case _:
-            pass
-    for child in children(node):
-        yield from _expression_uses(scope, child, folded)
-
-
-def _guards(where: tuple[Guard, ...]) -> tuple[Affine, ...]:
-    return tuple(guard.index for guard in where)
-
-
-def _index_use(index: Affine) -> _Use:
-    return _Use(index, 0.0, False, index.axes(), False)
-
-
-# Axes that always step together
-
-
-def _merged(kernel: Kernel, uses: list[_Use]) -> tuple[dict[str, Affine], list[Axis]]:
-    """Neighbouring axes (by the order of the first write) that can be walked as one."""
-    first = uses[0].position
-    ordered = sorted(kernel.axes, key=lambda entry: -_stride(first, entry.name))
-    views: dict[str, Affine] = {}
-    positions = [use.position for use in uses]
-    place = len(ordered) - 1
-    while place > 0:
-        a, b = ordered[place - 1], ordered[place]
-        if _one(a, b, positions):
-            name = f"{a.name}_{b.name}"
-            step = {a.name: axis(name) // b.size, b.name: axis(name) % b.size}
-            views = {key: value.substitute(step) for key, value in views.items()} | step
-            positions = [position.substitute(step) for position in positions]
-            ordered[place - 1 : place + 1] = [Axis(name, a.size * b.size)]
-        place -= 1
-    return {key: views[key] for key in views if key in {e.name for e in kernel.axes}}, ordered
-
-
-def _one(a: Axis, b: Axis, positions: list[Affine]) -> bool:
-    if a.symbol is not None or b.symbol is not None:
-        return False
-    for position in positions:
-        if lane_stride(position, a.name) is None or lane_stride(position, b.name) is None:
-            return False
-        if position.coefficient(a.name) != position.coefficient(b.name) * b.size:
-            return False
-    return True
-
-
-def _stride(position: Affine, name: str) -> float:
-    """How far apart neighbours along an axis lie: the smallest step, floors averaged."""
-    steps = [abs(k) for atom, k in position.terms if atom == name]
-    for atom, k in position.terms:
-        if isinstance(atom, Floor) and name in atom.numerator.axes():
-            steps.append(abs(k) // atom.divisor or 1)
-    return min(steps, default=0)
-
-
-def _through(use: _Use, views: dict[str, Affine]) -> _Use:
-    if not views:
-        return use
-    position = use.position.substitute(views)
-    return replace(use, position=position, axes=position.axes())
 
 
 def _viewed(names: frozenset[str], views: dict[str, Affine]) -> frozenset[str]:
@@ -222,7 +109,7 @@ def _lane(
     scope: Scope,
     kernel: Kernel,
     axes: list[Axis],
-    uses: list[_Use],
+    uses: list[Use],
     owned: frozenset[str] | None,
 ) -> tuple[Axis | None, int]:
     """The axis whose vectors cost least, and how many lanes; None where scalar code (or lanes
@@ -240,7 +127,7 @@ def _lane(
     return best, lanes
 
 
-def _cost(uses: list[_Use], entry: Axis, width: int, outer: frozenset[str]) -> float:
+def _cost(uses: list[Use], entry: Axis, width: int, outer: frozenset[str]) -> float:
     """Accesses for each point with lanes along an axis; infinite where a write is not spread."""
     blocks, total = -(-entry.size // width), 0.0
     for use in uses:
@@ -271,7 +158,7 @@ def _lane_steps(stride: int, width: int) -> int:
     return stride + 1 if 2 <= stride <= STRIDES else 1 if stride == 1 else GATHER * width
 
 
-def _cost_without(width: int, uses: list[_Use]) -> float:
+def _cost_without(width: int, uses: list[Use]) -> float:
     """Accesses for each point without a lane: what is inside folds may have lanes of its own."""
     total = 0.0
     for use in uses:
@@ -298,7 +185,7 @@ def _loops(axes: list[Axis], lane: Axis | None, lanes: int) -> list[Loop]:
 
 def _ordered(
     loops: list[Loop],
-    uses: list[_Use],
+    uses: list[Use],
     folds: list[frozenset[str]],
     owned: frozenset[str] | None,
     kernel: Kernel,
@@ -313,7 +200,7 @@ def _ordered(
         if owned is not None and name not in owned:
             return (1.0, float(names.index(name)))
         needed = sum(name in fold for fold in folds)
-        stride = _stride(uses[0].position, name) * (loop.axis.size / loop.size)
+        stride = average_stride(uses[0].position, name) * (loop.axis.size / loop.size)
         return (0.0, -needed, -(loop.axis.symbol == "n"), -stride)
 
     return tuple(sorted(loops, key=key))
@@ -322,7 +209,7 @@ def _ordered(
 def _units(
     loops: tuple[Loop, ...],
     folds: list[frozenset[str]],
-    uses: list[_Use],
+    uses: list[Use],
     lanes: int,
     owned: frozenset[str] | None,
 ) -> tuple[int, tuple[Loop, ...]]:
@@ -351,7 +238,7 @@ def _splits(
     return any(loop.axis.name not in fold and fold & _names(loops) <= outer for fold in folds)
 
 
-def _points(loops: tuple[Loop, ...], start: int, uses: list[_Use], lanes: int) -> int:
+def _points(loops: tuple[Loop, ...], start: int, uses: list[Use], lanes: int) -> int:
     """About how many accesses the loops from `start` on make, and one chunk of that before."""
     work = max(sum(use.weight for use in uses), 1.0)
     sizes = [loop.size * (lanes if loop.lane else 1) for loop in loops[start:]]

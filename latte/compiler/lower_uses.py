@@ -1,0 +1,99 @@
+"""Where a kernel's axes occur: what its loads, stores, guards and numbers are functions of.
+
+In: a kernel.  Out: `Use`s, the first write before all others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from latte.compiler.affine import Affine
+from latte.compiler.expression import Axis, Expression, Fold, Guard, Index, Load, Position, Random
+from latte.compiler.ir import Kernel
+from latte.compiler.lower_access import Ranges, flat_position, reduce_floors, value_entries
+from latte.compiler.lower_scope import Scope
+from latte.compiler.rewrite import children, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A place where axes occur: an access (its weight: how often a point makes it, in loops over
+    the `folded` axes) or another index (weight 0). Axes of the buffer are at `index`."""
+
+    position: Affine
+    weight: float
+    write: bool
+    axes: frozenset[str]
+    values: bool
+    folded: tuple[Axis, ...] = ()
+    buffer: str = ""
+    index: tuple[Index, ...] = ()
+
+    def through(self, views: Mapping[str, Affine], ranges: Ranges) -> Use:
+        """The use after its axes are seen as expressions of other variables."""
+        if not views:
+            return self
+        position = self.position.substitute(views)
+        position = reduce_floors(position, ranges) if ranges else position
+        return replace(self, position=position, axes=position.axes())
+
+
+def find_uses(scope: Scope, kernel: Kernel) -> list[Use]:
+    """All uses, the first write first."""
+    return list(_uses(scope, kernel))
+
+
+def _expressions(kernel: Kernel) -> Iterator[Expression]:
+    yield from (let.expression for let in kernel.lets)
+    for write in kernel.writes:
+        yield write.expression
+        yield from (entry for _, entry in value_entries(write.index))
+
+
+def all_folds(kernel: Kernel) -> list[Fold]:
+    return [node for root in _expressions(kernel) for node in walk(root) if isinstance(node, Fold)]
+
+
+def _uses(scope: Scope, kernel: Kernel) -> Iterator[Use]:
+    for write in kernel.writes:
+        yield _access(scope, write.buffer, write.index, True, ())
+    yield from map(_index_use, _guards(kernel.where))
+    for root in _expressions(kernel):
+        yield from _expression_uses(scope, root, ())
+
+
+def _expression_uses(scope: Scope, node: Expression, folded: tuple[Axis, ...]) -> Iterator[Use]:
+    match node:
+        case Load(buffer, index):
+            yield _access(scope, buffer, index, False, folded)
+        case Position(index):
+            yield _index_use(index)
+        case Random(_, _, index) if index is not None:
+            yield _index_use(index)
+        case Fold(_, axes, body, where):
+            yield from map(_index_use, _guards(where))
+            yield from _expression_uses(scope, body, (*folded, *axes))
+            return
+        case _:
+            pass
+    for child in children(node):
+        yield from _expression_uses(scope, child, folded)
+
+
+def _guards(where: tuple[Guard, ...]) -> tuple[Affine, ...]:
+    return tuple(guard.index for guard in where)
+
+
+def _index_use(index: Affine) -> Use:
+    return Use(index, 0.0, False, index.axes(), False)
+
+
+def _access(
+    scope: Scope, buffer: str, index: tuple[Index, ...], write: bool, folded: tuple[Axis, ...]
+) -> Use:
+    position = flat_position(scope.storage(buffer), index)
+    weight = float(math.prod(entry.size for entry in folded))
+    values = bool(value_entries(index))
+    return Use(position, weight, write, position.axes(), values, folded, buffer, index)
