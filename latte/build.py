@@ -74,6 +74,7 @@ def compile_net(
     """
     from latte.compiler.pipeline import analyze
     from latte.runtime.executable import Executable
+    from latte.runtime.nodes import readable
 
     now = options()
     steps = _steps(net, time)
@@ -81,14 +82,14 @@ def compile_net(
     _check_batch(batch)
     program = program_of(net, batch=batch, time=steps, mode=chosen, keep=keep)
     workers = threads or now.threads
-    backend = _backend(program, _target(target), workers, keep, now)
+    backend = _backend(program, _target(target), workers, readable(net, keep), now)
     return Executable(
         analyze(net), program, backend, text=text, mode=chosen, seed=seed, threads=workers
     )
 
 
 def _backend(
-    program: Program, target: Target, threads: int, keep: tuple[str, ...], now: Options
+    program: Program, target: Target, threads: int, keep: frozenset[str], now: Options
 ) -> Backend:
     if target == "interp":
         from latte.runtime.backend import Interpreted
@@ -106,10 +107,10 @@ def _backend(
         return contract.lower(kernel, whole, machine) or lower.lower(kernel, whole, machine)
 
     machine = host()
-    names = frozenset(keep) | {f"{name}.grad" for name in keep}
     return Native(
-        optimize(program, machine), lowered, threads=threads, cache=Cache(now.cache), keep=names
-    )
+        optimize(program, machine), lowered, threads=threads, cache=Cache(now.cache), keep=keep,
+        guard=now.guard, machine=machine,
+    )  # fmt: skip
 
 
 def _target(target: str) -> Target:

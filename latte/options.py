@@ -21,13 +21,15 @@ class Options:
     """What holds for a whole process, passed along to those who need it.
 
     `cache` is the folder of compiled objects, None for no cache. `threads` is the number of
-    workers to use unless told otherwise. `color` is None where the terminal decides.
+    workers to use unless told otherwise. `color` is None where the terminal decides. `guard`
+    gives every buffer of a net pages of its own, and faults behind its end: for finding mistakes.
     """
 
     cache: Path | None
     threads: int
     color: bool | None
     debug: bool
+    guard: bool = False
 
 
 def options() -> Options:
@@ -37,6 +39,7 @@ def options() -> Options:
         threads=_threads(),
         color=_color(),
         debug=_switch("LATTE_DEBUG"),
+        guard=_switch("LATTE_GUARD"),
     )
 
 

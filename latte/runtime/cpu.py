@@ -78,6 +78,7 @@ class Native:
         self._workers = Workers(threads)
         self._phases: dict[str, _Compiled] = {}
         self._arenas: dict[str, Bytes] = {}
+        self._views: dict[str, Array] = {}
         self._buffers = {buffer.name: buffer for buffer in program.buffers}
         self._scalars = np.frombuffer(
             arrays.allocate(8 * (fault_slot(len(program.scalars)) + 2)), np.int64
@@ -96,8 +97,10 @@ class Native:
         self._check_fault(compiled)
 
     def write(self, buffer: str, values: Array) -> None:
-        form = self._buffers[buffer]
-        arrays.pack(form, values, arrays.view(form, self._persistent[buffer]))
+        if buffer not in self._views:
+            form = self._buffers[buffer]
+            self._views[buffer] = arrays.view(form, self._persistent[buffer])
+        arrays.pack(self._buffers[buffer], values, self._views[buffer])
 
     def read(self, buffer: str, sizes: tuple[int, ...], phase: str) -> Array | None:
         form = self._buffers[buffer]
@@ -134,7 +137,7 @@ class Native:
         self._scalars[fault_slot(len(self._program.scalars)) :] = 0
         floats = self._scalars.view(np.float32)
         for place, name in enumerate(self._program.scalars):
-            floats[2 * (FIRST_SCALAR + place)] = now.scalars[name]
+            floats[2 * (FIRST_SCALAR + place)] = now.scalars.get(name, np.nan)
 
     def _check_fault(self, compiled: _Compiled) -> None:
         slot = fault_slot(len(self._program.scalars))

@@ -27,6 +27,7 @@ from latte.runtime import weights
 from latte.runtime.backend import Backend
 from latte.runtime.feed import Feed, Limits, feed
 from latte.runtime.initial import initial_values, scheduled
+from latte.runtime.nodes import find_node, viewed
 from latte.runtime.stored import Stored
 
 Array = NDArray[Any]
@@ -193,11 +194,11 @@ class Executable:
 
     def value(self, name: str) -> Array:
         """The value of any ensemble, input or view after a run: [batch, (time,) axes...]."""
-        return self._node_array(self._node(name), "")
+        return self._node_array(find_node(self.net, name), "")
 
     def grad(self, name: str) -> Array:
         """The gradient that reached an ensemble in the last backward pass."""
-        return self._node_array(self._node(name), ".grad")
+        return self._node_array(find_node(self.net, name), ".grad")
 
     def find_nonfinite(self) -> NonFinite | None:
         """Looks for the first infinite or undefined number: in the parameters, then by running
@@ -279,19 +280,20 @@ class Executable:
 
     def _run(self, phase: str) -> None:
         try:
-            self._backend.run(phase, self._now())
+            self._backend.run(phase, self._now(phase))
         except IndexOutOfRange as error:
             fail("E0910", f"an index that is itself a value is wrong: {error}")
         self._phase = phase
 
-    def _now(self) -> Run:
+    def _now(self, phase: str) -> Run:
         assert self._feed is not None
         scalars = {
             "items": float(self._feed.items),
             "steps": float(self._feed.lengths.sum()),
             "update": float(self.step_count),
         }
-        scalars |= {f"solver.{name}": value for name, value in self.hypers().items()}
+        if phase in ("update", "step"):
+            scalars |= {f"solver.{name}": value for name, value in self.hypers().items()}
         return Run(self._feed.items, self._feed.steps, self._seed, self.step_count, scalars)
 
     def _prepare(self) -> None:
@@ -311,21 +313,13 @@ class Executable:
         output = self.net.output or ""
         return output if output in names else min(own, key=len, default=output)
 
-    def _node(self, name: str) -> str:
-        names = dict(self.net.names)
-        known = {*names, *(node.name for node in self.net.nodes), *(i.name for i in self.inputs)}
-        if name not in known:
-            hint = did_you_mean(name, known)
-            fail("E0908", f"there is no ensemble `{name}`", help=hint)
-        return names.get(name, name)
-
     def _node_array(self, node: str, suffix: str) -> Array:
         """A node's array; those of views and joins are made of their sources where not stored."""
         if node + suffix in self._buffers:
             return self._fetch(self._buffers[node + suffix])
         form = next((entry for entry in self.net.nodes if entry.name == node), None)
         if isinstance(form, View) and not suffix:
-            return _viewed(form, self._node_array(form.source, suffix))
+            return viewed(form, self._node_array(form.source, suffix))
         if isinstance(form, Join) and not suffix:
             parts = [self._node_array(part, suffix) for part in form.parts]
             return np.concatenate(parts, axis=form.axis - len(form.axes))
@@ -387,15 +381,6 @@ def _largest(program: Program, symbol: str) -> int:
 def _public_name(buffer: Buffer) -> str:
     """A parameter's gradient is asked for by the parameter's name."""
     return buffer.origin if buffer.role == "parameter gradient" else buffer.name
-
-
-def _viewed(view: View, source: Array) -> Array:
-    """A view's array by its index map; axes in front (items, steps) stay."""
-    grid = np.indices([axis.size for axis in view.axes], sparse=True)
-    places = {axis.name: place for axis, place in zip(view.axes, grid, strict=True)}
-    index = tuple(np.asarray(entry.evaluate(places)) for entry in view.index)
-    picked: tuple[Any, ...] = (..., *np.broadcast_arrays(*index))
-    return np.asarray(source[picked] if index else source)
 
 
 def _nonfinite(kind: str, name: str, array: Array) -> NonFinite | None:

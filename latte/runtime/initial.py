@@ -44,6 +44,8 @@ def initial_values(
 
 def scheduled(schedule: Expression, update: int, epoch: float, total: int) -> float:
     """The value of a solver's argument before the update numbered `update` (from 0)."""
+    if isinstance(schedule, Number):
+        return schedule.value
     known = {"t": update, "epoch": epoch, "total": total}
     numbers: dict[str, Expression] = {name: Number(float(v)) for name, v in known.items()}
     with np.errstate(all="ignore"):
