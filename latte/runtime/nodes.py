@@ -2,7 +2,8 @@
 
 In: a Net, a name.  Out: the node's name, or the buffers that hold its values.
 
-    find_node(net, "conv1")  ->  "conv1.out"         readable(net, ["conv1"])  ->  {"conv1.out", ...}
+    find_node(net, "conv1")  ->  "conv1.out"
+    readable(net, ["conv1"])  ->  {"conv1.out", "conv1.out.grad", ...}
 """
 
 from __future__ import annotations
