@@ -303,15 +303,8 @@ class Executable:
     def _results(self) -> dict[str, Any]:
         found: dict[str, Any] = dict(self.losses)
         if self.net.output is not None:
-            found[self._output_name()] = self.value(self.net.output)
+            found[self.net.output] = self.value(self.net.output)
         return found
-
-    def _output_name(self) -> str:
-        """What the user calls the output."""
-        names = dict(self.net.names)
-        own = [name for name, node in names.items() if node == self.net.output]
-        output = self.net.output or ""
-        return output if output in names else min(own, key=len, default=output)
 
     def _node_array(self, node: str, suffix: str) -> Array:
         """A node's array; those of views and joins are made of their sources where not stored."""

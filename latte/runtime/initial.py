@@ -9,6 +9,7 @@ others are added to the net.
 
 from __future__ import annotations
 
+import math
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -43,10 +44,11 @@ def initial_values(
 
 
 def scheduled(schedule: Expression, update: int, epoch: float, total: int) -> float:
-    """The value of a solver's argument before the update numbered `update` (from 0)."""
+    """The value of a solver's argument before the update numbered `update` (from 0). A run of
+    unknown length (`total` 0) never comes nearer to its end."""
     if isinstance(schedule, Number):
         return schedule.value
-    known = {"t": update, "epoch": epoch, "total": total}
+    known = {"t": update, "epoch": epoch, "total": total or math.inf}
     numbers: dict[str, Expression] = {name: Number(float(v)) for name, v in known.items()}
     with np.errstate(all="ignore"):
         return float(evaluate(substitute_locals(schedule, numbers), (), Run()))

@@ -27,7 +27,7 @@ def readable(net: Net, keep: Iterable[str]) -> frozenset[str]:
     for name in keep:
         node = find_node(net, name)
         found |= {f"{stored}{suffix}" for stored in _behind(net, node) for suffix in ("", ".grad")}
-    return frozenset(found | set(_behind(net, net.output) if net.output else ()))
+    return frozenset(found | set(_behind(net, find_node(net, net.output)) if net.output else ()))
 
 
 def find_node(net: Net, name: str) -> str:
