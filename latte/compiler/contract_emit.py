@@ -98,7 +98,7 @@ class _Nest:
     def unit(self, unit: Integer) -> None:
         """Decodes a unit's number, innermost part first, and runs it."""
         plan = self.plan
-        self.env, self.waiting = {}, list(self.contraction.guards)
+        self.env, self.waiting = {}, list(self.contraction.where)
         sizes = (plan.blocks, *(a.size for a in plan.outer), plan.row_parts, plan.other_parts)
         block, *outer, row_part, other_part = _digits(unit, sizes)
         self.env[plan.lane.name] = block * (plan.vectors * self.width)
@@ -168,12 +168,18 @@ class _Nest:
 
     def _open_guards(self, a: Axis, begin: Integer, end: Integer) -> tuple[Integer, Integer]:
         """A loop's range within the guards that no inner loop can bound."""
-        open_ = {*self.env, a.name}
-        own = [guard for guard in self.waiting if guard.axes() <= open_]
+        later = self._later(a)
+        own = [guard for guard in self.waiting if a.name in guard.axes()]
+        own = [guard for guard in own if not guard.axes() & later]
         self.waiting = [guard for guard in self.waiting if guard not in own]
         for guard in own:
             begin, end = self._bound(guard, a.name, begin, end)
         return begin, end
+
+    def _later(self, a: Axis) -> set[str]:
+        """The axes whose loops are inside this one."""
+        order = (*self.plan.others, *self.plan.summed)
+        return {b.name for b in order[order.index(a) + 1 :]}
 
     def _bound(
         self, guard: Affine, name: str, begin: Integer, end: Integer
@@ -187,14 +193,25 @@ class _Nest:
 
     def _summed(self, body: Callable[[], None]) -> None:
         """Opens the summed loops; a chunk's loop covers its places only."""
-        outside, waiting = dict(self.env), list(self.waiting)
+        outside, waiting = dict(self.env), self.waiting
+        inner = {a.name for a in self.plan.summed}
+        guards = self.contraction.guards
+        self.waiting = [guard for guard in guards if guard.axes() & inner]
+        whole = [self._holds(guard) for guard in guards if not guard.axes() & inner]
         with ExitStack() as stack:
+            stack.enter_context(self.b.when(self._together(whole)))
+            if not self.plan.summed:
+                body()
             for a in self.plan.summed[:-1]:
                 begin, end = self._open_guards(a, *self._summed_range(a))
                 self.env[a.name] = stack.enter_context(self.b.loop(begin, end))
             for a in self.plan.summed[-1:]:
                 self._unrolled(a, *self._open_guards(a, *self._summed_range(a)), body)
         self.env, self.waiting = outside, waiting
+
+    def _holds(self, guard: Affine) -> Term:
+        index = self.integer(guard)
+        return self.b.compare("ge", index, 0)
 
     def _summed_range(self, a: Axis) -> tuple[Integer, Integer]:
         size = next((chunk.size for chunk in self.plan.chunks if chunk.axis == a), None)

@@ -104,7 +104,7 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
 
 def guarded(contraction: Contraction, name: str) -> bool:
     """Whether the bounds of other loops depend on this axis, or its own on them."""
-    return any(name in guard.axes() for guard in contraction.guards)
+    return any(name in guard.axes() for guard in (*contraction.where, *contraction.guards))
 
 
 def reused(contraction: Contraction, lane: str) -> Access:
@@ -143,8 +143,8 @@ def _batch(contraction: Contraction, name: str, lane: str) -> bool:
 
 
 def _unbound(contraction: Contraction, outside: set[str]) -> bool:
-    """Whether a guard leaves no loop inside a unit that it could bound."""
-    return any(guard.axes() <= outside for guard in contraction.guards)
+    """Whether a condition on the target has no loop inside a unit that it could bound."""
+    return any(guard.axes() <= outside for guard in contraction.where)
 
 
 def _tile(

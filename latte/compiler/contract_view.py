@@ -49,11 +49,13 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """`target (+)= result`, where `SUM` in `result` is the sum over `summed` of the product of
-    `factors` at the places where all guards hold. `loads` gives the accesses in `result`."""
+    """`target (+)= result` where all of `where` is >= 0; `SUM` in `result` is the sum over
+    `summed` of the product of `factors` where all of `guards` is >= 0. `loads` gives the accesses
+    in `result`."""
 
     axes: tuple[Axis, ...]
     summed: tuple[Axis, ...]
+    where: tuple[Affine, ...]
     guards: tuple[Affine, ...]
     target: Access
     factors: tuple[Access, ...]
@@ -146,8 +148,7 @@ def _place(view: _View, buffers: dict[str, Buffer]) -> Contraction | None:
     """Computes stored positions; where floors are left, splits an axis and tries again."""
     view = _drop_single(view)
     ranges, parts = view.ranges, view.parts
-    guards = tuple(settle(g.index, ranges) for g in (*view.where, *parts.fold.where))
-    guards = tuple(guard for guard in guards if guard.bounds(known(guard, ranges))[0] < 0)
+    where, guards = (_guards(each, ranges) for each in (view.where, parts.fold.where))
     target = _access(buffers[parts.write.buffer], parts.target, ranges)
     factors = tuple(_load(buffers, load, ranges) for load in parts.factors)
     outer = [load for load in _result_loads(parts) if affine_index(load.index) is not None]
@@ -155,15 +156,21 @@ def _place(view: _View, buffers: dict[str, Buffer]) -> Contraction | None:
         return None
     loads = tuple((load, _load(buffers, load, ranges)) for load in outer)
     everything = (target, *factors, *(access for _, access in loads))
-    offsets = (*guards, *(access.offset for access in everything))
+    offsets = (*where, *guards, *(access.offset for access in everything))
     if all(offset.is_linear for offset in offsets):
         return Contraction(
-            view.axes, parts.fold.axes, guards, target, factors, parts.result, loads,
+            view.axes, parts.fold.axes, where, guards, target, factors, parts.result, loads,
             parts.write.add,
         )  # fmt: skip
     cut = clear_floors(offsets)
     split = None if cut is None else _split(view, buffers, *cut)
     return None if split is None else _place(split, buffers)
+
+
+def _guards(guards: tuple[Guard, ...], ranges: Ranges) -> tuple[Affine, ...]:
+    """What must be >= 0, without what always is."""
+    settled = tuple(settle(guard.index, ranges) for guard in guards)
+    return tuple(index for index in settled if index.bounds(known(index, ranges))[0] < 0)
 
 
 def _access(buffer: Buffer, index: tuple[Affine, ...], ranges: Ranges) -> Access:

@@ -1,5 +1,6 @@
 """Runs a Program through lower and LLVM on packed arrays, and compares it with the oracle."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.backends.jit import aligned, call, compile_functions
 
 KINDS = {"f32": "f4", "i32": "i4", "u8": "u1"}
 Arrays = dict[str, NDArray[Any]]
+Lowering = Callable[[Kernel, Program, Machine], Lowered]
 
 
 def machine(width: int | None = None) -> Machine:
@@ -56,7 +58,7 @@ def scalars(program: Program, now: interp.Run) -> NDArray[np.int64]:
 
 def run_lowered(
     program: Program, phase: str, arrays: Arrays, now: interp.Run, width: int | None = None,
-    reverse_units: bool = False,
+    reverse_units: bool = False, lowering: Lowering = lower,
 ) -> NDArray[np.int64]:  # fmt: skip
     """Runs a phase on logical arrays, changed in place; gives the scalars block with its faults.
     `reverse_units` runs the units one by one, last to first: it must not matter."""
@@ -64,7 +66,7 @@ def run_lowered(
         kernel for item in program.phase(phase).items
         for kernel in (item.items if isinstance(item, Serial) else (item,))
     ]  # fmt: skip
-    lowered = [lower(kernel, program, machine(width)) for kernel in kernels]
+    lowered = [lowering(kernel, program, machine(width)) for kernel in kernels]
     functions = compile_functions([_renamed(low, i) for i, low in enumerate(lowered)], host().fma)
     ready = {id(k): (low, f) for k, low, f in zip(kernels, lowered, functions, strict=True)}
     stored, block = pack(program, arrays), scalars(program, now)

@@ -1,0 +1,156 @@
+"""Contractions against the oracle: through isolate, layout and pack, as machine code."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from latte.codegen import interp
+from latte.codegen.interp import Run
+from latte.compiler import contract, lower
+from latte.compiler.ir import Kernel, Program
+from latte.compiler.layout import layout
+from latte.compiler.machine import Machine
+from latte.compiler.pack import isolate, pack
+from latte.compiler.vector import Lowered
+from latte.compiler.verify import verify
+from tests.backends.lowered import Arrays, machine, run_lowered
+from tests.compiler.contractions import (
+    Convolution,
+    adding,
+    attention,
+    convolution,
+    linear,
+    locally_connected,
+    recurrent,
+)
+
+CONVOLUTIONS = [
+    Convolution(6, 16, 64, (5, 5), (3, 3), pad=1),
+    Convolution(3, 5, 20, (7, 6), (3, 2), stride=2, pad=1),
+    Convolution(8, 16, 40, (4, 4), (1, 1)),
+    Convolution(7, 3, 80, (13, 12), (5, 5), stride=4, pad=2),
+    Convolution(2, 3, 7, (6, 5), (3, 3), pad=2, dilation=2),
+    Convolution(5, 20, 33, (9,), (4,), stride=3, pad=1),
+    Convolution(3, 2, 17, (4, 3, 5), (2, 3, 2), pad=1),
+    Convolution(4, 32, 64, (5, 3), (3, 3), pad=1, groups=2),
+    Convolution(4, 48, 48, (5, 3), (3, 3), pad=1, groups=48),
+    Convolution(1, 4, 16, (11, 1), (11, 1)),
+    Convolution(13, 1, 1, (7, 7), (3, 3)),
+    Convolution(64, 3, 20, (3, 3), (2, 2), stride=2),
+    Convolution(3, 4, 16, (4, 4), (1, 1), pad=1),
+]
+
+
+@pytest.mark.parametrize("what", ["forward", "weights", "input"])
+@pytest.mark.parametrize("form", CONVOLUTIONS, ids=str)
+def test_convolutions(form: Convolution, what: str) -> None:
+    if what == "input" and form.stride > 1:
+        pytest.skip("synthesize makes kernels of stride 1 for each residue class")
+    program = convolution(what, form)
+    for items in {form.items, max(1, form.items - 2), 1}:
+        check(program, items)
+
+
+@pytest.mark.parametrize("what", ["forward", "weights", "input"])
+@pytest.mark.parametrize("items", [1, 5, 16, 33])
+@pytest.mark.parametrize("sizes", [((7,), 10), ((20, 3, 3), 40), ((200,), 130), ((100,), 1)])
+def test_linear_layers(what: str, items: int, sizes: tuple[tuple[int, ...], int]) -> None:
+    program = linear(what, items, *sizes)
+    check(program, items)
+    check(program, max(1, items // 2))
+
+
+@pytest.mark.parametrize("width", [4, 8])
+@pytest.mark.parametrize("what", ["forward", "weights", "input"])
+def test_narrower_vectors(what: str, width: int) -> None:
+    check(convolution(what, Convolution(3, 10, 24, (5, 5), (3, 3), pad=1)), 3, width)
+    check(linear(what, 6, (18, 2), 24), 5, width)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        attention(3, 2, 5, 7, 12),
+        attention(2, 1, 20, 20, 40),
+        locally_connected(5, 3, 20, 6, 2),
+        recurrent(6, 4, 12, 20),
+        adding(convolution("forward", CONVOLUTIONS[0])),
+        adding(linear("input", 20, (40,), 30)),
+    ],
+    ids=["attention", "larger attention", "local", "recurrent", "add", "add linear"],
+)
+def test_other_contractions(program: Program) -> None:
+    items = next(a.size for b in program.buffers for a in b.axes if a.symbol == "n")
+    check(program, items)
+    check(program, max(1, items - 2))
+
+
+@pytest.mark.parametrize("what", ["forward", "weights", "input"])
+def test_any_order_of_units_gives_the_same_bits(what: str) -> None:
+    program = prepared(convolution(what, Convolution(7, 40, 48, (6, 6), (3, 3), pad=1)), machine())
+    found = []
+    for reverse in (False, True):
+        arrays = random_arrays(program)
+        run_lowered(program, "forward", arrays, Run(items=6), None, reverse, lowering)
+        found.append(arrays[{"forward": "out", "weights": "w", "input": "in"}[what]])
+    np.testing.assert_array_equal(found[0][:6], found[1][:6])
+
+
+def test_what_is_recognised() -> None:
+    """Every large sum of products has register tiles; only copies and maps are left."""
+    form = Convolution(16, 32, 64, (6, 6), (3, 3), pad=1)
+    programs = [convolution(what, form) for what in ("forward", "weights", "input")]
+    programs += [linear(what, 16, (64, 2, 2), 128) for what in ("forward", "weights", "input")]
+    programs += [recurrent(8, 3, 32, 48), attention(4, 2, 16, 16, 32)]
+    counts: Counter[str] = Counter()
+    for program in programs:
+        ready = prepared(program, machine())
+        for phase in ready.phases:
+            for item in phase.items:
+                for kernel in item.items if not isinstance(item, Kernel) else (item,):
+                    tiled = contract.lower(kernel, ready, machine()) is not None
+                    counts["tiled" if tiled else "map"] += 1
+    assert counts["tiled"] == 9
+
+
+def lowering(kernel: Kernel, program: Program, here: Machine) -> Lowered:
+    """As the compiler does: register tiles where they fit."""
+    return contract.lower(kernel, program, here) or lower.lower(kernel, program, here)
+
+
+def prepared(program: Program, here: Machine) -> Program:
+    """The program as the passes make it; each is verified."""
+    verify(program)
+    for change in (lambda p: isolate(p), lambda p: layout(p, here), lambda p: pack(p, here)):
+        program = change(program)
+        verify(program, str(change))
+    return program
+
+
+def random_arrays(program: Program) -> Arrays:
+    draw = np.random.default_rng(0)
+    return {
+        b.name: draw.normal(size=tuple(a.size for a in b.axes)).astype(np.float32)
+        for b in program.buffers
+    }
+
+
+def check(program: Program, items: int, width: int | None = None) -> None:
+    """Compares the result of the program's passes with the oracle's, for that many items."""
+    ready, now = prepared(program, machine(width)), Run(items=items, steps=3)
+    arrays = random_arrays(program)
+    expected = interp.allocate(program)
+    for name, array in arrays.items():
+        expected[name][...] = array
+    got = random_arrays(ready) | {name: array.copy() for name, array in arrays.items()}
+    interp.run(program, "forward", expected, now)
+    run_lowered(ready, "forward", got, now, width, lowering=lowering)
+    for buffer in program.buffers:
+        whole, array = expected[buffer.name], got[buffer.name]
+        if buffer.axes and buffer.axes[0].symbol == "n":
+            whole, array = whole[:items], array[:items]
+        scale = np.abs(whole).max()
+        np.testing.assert_allclose(array, whole, rtol=2e-5, atol=2e-5 * scale)
