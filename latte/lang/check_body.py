@@ -15,7 +15,7 @@ from latte.lang import ast
 from latte.lang.room import MATH, TAKES, Room, match, match_function
 
 VIEWS = ("join", "reshape", "flatten", "transpose", "items", "prev", "next", "last", "steps")
-BUILT = (*MATH, *VIEWS, "random", "normal", "size", "count", "classes")
+BUILT = (*MATH, *VIEWS, "random", "normal", "size", "count", "classes", "position")
 NAMED = ast.Param | ast.Running | ast.Ensemble | ast.Input | ast.Bind
 FREE: frozenset[str] = frozenset()
 

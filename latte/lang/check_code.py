@@ -351,7 +351,7 @@ def check_scalar(room: Room, definition: ast.Init | ast.Schedule) -> None:
     if isinstance(definition, ast.Schedule):
         code = Code(room, names | SCHEDULE_NAMES, ast.Schedule, MATH)
     else:
-        code = Code(room, names, ast.Init, (*MATH, "random", "normal"))
+        code = Code(room, names, ast.Init, (*MATH, "random", "normal", "position"))
     code.expression(definition.value)
 
 

@@ -26,7 +26,7 @@ TAKES: dict[str, tuple[int, int | None, tuple[str, ...]]] = {
     **{"join": (1, None, ("axis",)), "reshape": (2, 2, ()), "flatten": (1, 1, ())},
     **{"transpose": (2, 2, ()), "items": (1, 1, ()), "prev": (1, 1, ("initial",))},
     **{"next": (1, 1, ("initial",)), "last": (1, 1, ()), "steps": (1, 1, ())},
-    **{"norm": (1, 1, ()), "total_norm": (1, 1, ())},
+    **{"norm": (1, 1, ()), "total_norm": (1, 1, ()), "position": (0, 1, ())},
 }
 MATH = (*FUNCTIONS, "min", "max")
 

@@ -210,12 +210,10 @@ class Body:
         if name in ("count", "size"):
             return self.measure(name, node)
         operands = tuple(self.operand(argument, node) for argument in node.arguments)
-        if name == "stop" and len(operands) == 1:
-            return make("stop", *operands)
         result = function(name, operands)
         if result is not None:
             return result
-        if name in (*FUNCTIONS, "ceil", "min", "max", "random", "normal", "stop"):
+        if name in (*FUNCTIONS, "ceil", "min", "max", "random", "normal"):
             message = f"`{name}` does not take {len(operands)} arguments"
             return self.fail("E0402", message, node.span)
         known = [*FUNCTIONS, "min", "max", "count", "size", "random", "normal"]

@@ -42,7 +42,7 @@ from latte.errors import Span, did_you_mean
 from latte.lang import ast
 
 VIEWS = ("join", "reshape", "flatten", "transpose", "prev", "next", "last", "steps", "items")
-MEASURES = ("size", "count", "rank", "classes")
+MEASURES = ("size", "count", "classes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,7 +446,7 @@ class Caller(Evaluator):
 
 
 def measure(word: str, values: Sequence[Value]) -> Value:
-    """`size(v)`: how many values; `count(v)`: how many elements; `rank`; `classes`."""
+    """`size(v)`: how many values; `count(v)`: how many elements; `classes(v)` of an input."""
     if len(values) != 1:
         raise Fault("E0402", f"`{word}` takes 1 argument, found {len(values)}")
     value = values[0]
@@ -461,9 +461,7 @@ def measure(word: str, values: Sequence[Value]) -> Value:
         return reference.classes
     if isinstance(value, (Reference, Instance)):
         axes = source(value).axes
-        return len(axes) if word in ("rank", "count") else _product(sizes(axes))
-    if word == "rank":
-        return len(value) if isinstance(value, tuple) else 0
+        return len(axes) if word == "count" else _product(sizes(axes))
     if word == "count":
         raise Fault("E0405", f"`count` takes several sources or a pack, found {describe(value)}")
     return _product(value if isinstance(value, tuple) else (value,))
