@@ -1,0 +1,1 @@
+"""The commands of `latte`, one file each."""

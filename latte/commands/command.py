@@ -1,0 +1,162 @@
+"""What all commands share: arguments, and how their mistakes are told.
+
+lenet.latte:LeNet -D classes=100   ->   load("lenet.latte", net="LeNet", classes=100)
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from latte.errors import LatteError, fail, render_all, to_json
+from latte.options import __version__, options
+
+if TYPE_CHECKING:
+    from latte.model import Net
+
+Scalar = int | float | bool | str
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+OUR_MISTAKE = 70
+INTERRUPTED = 130
+
+
+class Command(click.Command):
+    """A command whose user never sees a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LatteError as error:
+            tell(error, ctx.params.get("format", "text"))
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as problem:
+            _report(problem)
+            ctx.exit(OUR_MISTAKE)
+
+
+def tell(error: LatteError, form: str) -> None:
+    """Show diagnostics: JSON on stdout for programs, else text on stderr for people."""
+    if form == "json":
+        click.echo(to_json(error.diagnostics))
+    elif form == "concise":
+        for diagnostic in error.diagnostics:
+            click.echo(diagnostic.concise(), err=True)
+    else:
+        click.echo(render_all(error.diagnostics, colored(sys.stderr)), err=True, color=True)
+
+
+def colored(stream: Any) -> bool:
+    """Whether to write colours: the user's wish, else whether it is a terminal."""
+    wish = options().color
+    return bool(stream.isatty()) if wish is None else wish
+
+
+def _report(problem: Exception) -> None:
+    """A line for the user, and the traceback in a file for us."""
+    if options().debug:
+        traceback.print_exception(problem)
+        return
+    line = f"latte: internal error: {type(problem).__name__}: {problem}"
+    click.echo(line.splitlines()[0][:300], err=True)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="latte-error-", suffix=".txt", delete=False
+        ) as file:
+            file.write(f"latte {__version__}, Python {sys.version}\n{sys.argv}\n\n")
+            file.writelines(traceback.format_exception(problem))
+        click.echo(f"This is our mistake. A report for us is in {file.name}", err=True)
+    except OSError:
+        click.echo("This is our mistake. LATTE_DEBUG=1 shows where it happened.", err=True)
+
+
+def format_option(function: Function) -> Function:
+    """`--format`: how mistakes are shown."""
+    choice = click.Choice(["text", "concise", "json"])
+    return click.option(
+        "--format", type=choice, default="text", help="How mistakes are shown  [text]"
+    )(function)
+
+
+def net_argument(function: Function) -> Function:
+    """`FILE[:Net]`, `-D name=value` and `--format`."""
+    function = click.argument("file", metavar="FILE[:NET]")(function)
+    function = click.option(
+        "-D", "definitions", metavar="NAME=VALUE", multiple=True, help="An argument of the net"
+    )(function)
+    return format_option(function)
+
+
+def json_option(function: Function) -> Function:
+    """`--json`: the result as one object on stdout."""
+    return click.option("--json", "as_json", is_flag=True, help="The result as one JSON object")(
+        function
+    )
+
+
+def compile_options(function: Function) -> Function:
+    """How a net is compiled: `--batch --threads --target --seed --time`."""
+    positive = click.IntRange(min=1)
+    for option in (
+        click.option("--time", type=positive, help="Steps of the longest sequence"),
+        click.option("--seed", type=int, default=0, help="Of first weights and draws  [0]"),
+        click.option("--target", default="cpu", help="cpu, or interp: the slow oracle  [cpu]"),
+        click.option("--threads", type=positive, help="Workers  [all cores]"),
+        click.option("--batch", type=positive, help="Items in a batch  [the net's]"),
+    ):
+        function = option(function)
+    return function
+
+
+def split_name(text: str) -> tuple[str, str | None]:
+    """`FILE:Net` as file and net; a file may have colons in its name."""
+    file, colon, name = text.rpartition(":")
+    if colon and name.isidentifier() and not Path(text).exists():
+        return file, name
+    return text, None
+
+
+def parse_definitions(definitions: tuple[str, ...]) -> dict[str, Scalar]:
+    """`name=value` pairs; values are numbers, true, false, or text. Raises a usage error."""
+    found: dict[str, Scalar] = {}
+    for definition in definitions:
+        name, equals, value = definition.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise click.BadParameter(f"`{definition}` is not NAME=VALUE", param_hint="-D")
+        found[name.strip()] = _scalar(value.strip())
+    return found
+
+
+def _scalar(value: str) -> Scalar:
+    if value in {"true", "false"}:
+        return value == "true"
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def load_net(file: str, definitions: tuple[str, ...]) -> Net:
+    """The net that the command line names. Raises LatteError."""
+    from latte.model import load
+
+    path, name = split_name(file)
+    return load(path, name, **parse_definitions(definitions))
+
+
+def not_in_this_build(what: str, instead: str = "") -> NoReturn:
+    """Raise E0950: promised, and not made yet."""
+    fail("E0950", f"{what} is not in this build", help=instead)
