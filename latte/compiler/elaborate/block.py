@@ -433,7 +433,7 @@ class Block(Caller):
             if "out" not in body.values:
                 if len(run.report.collector.diagnostics) == count:
                     message = f"layer `{kind}` has no `out`"
-                    run.report.fail("E0408", message, layer.name.span)
+                    run.report.fail("E0206", message, layer.name.span)
                 raise Poisoned
             with run.report.at(layer.name.span):
                 out = source(body.values["out"])
