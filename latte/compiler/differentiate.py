@@ -422,8 +422,8 @@ def _at(flow: Flow, axes: tuple[Axis, ...]) -> Expression:
             inner.append(test)
         else:
             total = choose(test, total)
-    for test in inner:
-        total = choose(test, total)
+    for condition in inner:
+        total = choose(condition, total)
     return _summed(left, total)
 
 

@@ -1,190 +1,136 @@
-"""What has one value for each item and step, and in which order nodes are computed.
+"""Finds what a node depends on and when it can be computed: Net -> Net, and the order of nodes.
 
-    share(net)   the same net with `batch` and `time` set on every node
-    stages(net)  its nodes in order: one by one, or as a loop over time where they depend on
-                 themselves one step before (or after)
+    ensemble m[ch: c] = Mean(items(source)[:, ch, ...])    ->  batch = False: one for the batch
+    ensemble out[j] = Recurrent(x[...], wx[j], prev(out))  ->  time = True, in a Group with itself
 
-A node has the batch axis where it reads anything that has it other than through `items(...)`, or
-draws random numbers; likewise time, other than through `last` and `steps`. A source without time is
-the same at every step.
+A node has the batch axis if it reads something of its own item or draws random numbers, and the
+time axis if it reads something of its own step or of a neighbouring one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import assert_never
+from graphlib import TopologicalSorter
 
-from latte.compiler.expression import Expression, Random
-from latte.compiler.net import (
-    Binding,
-    Connection,
-    Ensemble,
-    Join,
-    Moment,
-    Net,
-    Neuron,
-    Node,
-    Value,
-    View,
-)
+from latte.compiler.expression import Random
+from latte.compiler.net import Connection, Ensemble, Moment, Net, Neuron, Node
 from latte.compiler.rewrite import walk
+from latte.compiler.sources import connections, sources
 
-Hidden = tuple[bool, bool]  # has the batch axis, has the time axis
-
-# Moments that depend on how long an item's own sequence is
-LENGTHS = (Moment.NEXT, Moment.LAST, Moment.ALL)
+Kept = Mapping[str, bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Nodes computed together. Several, or one that reads itself, run step by step over time,
-    last step first if `reverse`."""
+class Group:
+    """Nodes that are computed together: one, or those of a cycle through `prev` (PREVIOUS) or
+    `next` (NEXT) in their order within a step."""
 
     nodes: tuple[Node, ...]
-    serial: bool = False
-    reverse: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """One source that a node reads, and how."""
-
-    source: str
-    moment: Moment
-    items: bool
+    moment: Moment | None = None
 
 
 def share(net: Net) -> Net:
-    """Sets `batch` and `time` of every node: the least that what they read demands."""
-    hidden: dict[str, Hidden] = {entry.name: (True, entry.time) for entry in net.inputs}
-    hidden |= {parameter.name: (False, False) for parameter in net.parameters}
-    hidden |= {running.name: (False, False) for running in net.runnings}
-    hidden |= {node.name: (_draws(node), False) for node in net.nodes}
-    before = None
-    while before != hidden:
-        before = dict(hidden)
+    """The net with every node's `batch` and `time` set (a least fixpoint)."""
+    batch = {entry.name: True for entry in net.inputs}
+    time = {entry.name: entry.time for entry in net.inputs}
+    for name in _persistent(net) + [node.name for node in net.nodes]:
+        batch[name] = time[name] = False
+    changed = True
+    while changed:
+        changed = False
         for node in net.nodes:
-            hidden[node.name] = _hidden(node, hidden)
-    nodes = tuple(_with(node, hidden[node.name]) for node in net.nodes)
+            found = (_has_batch(node, batch), _has_time(node, time))
+            changed |= found != (batch[node.name], time[node.name])
+            batch[node.name], time[node.name] = found
+    nodes = tuple(replace(n, batch=batch[n.name], time=time[n.name]) for n in net.nodes)
     return net if nodes == net.nodes else replace(net, nodes=nodes)
 
 
-def stages(net: Net) -> tuple[Stage, ...]:
-    """The nodes in an order in which each comes after what it reads at its own step."""
+def order(net: Net) -> tuple[Group, ...]:
+    """All nodes, each after what it reads; a cycle is one Group."""
     nodes = {node.name: node for node in net.nodes}
-    place = {node.name: number for number, node in enumerate(net.nodes)}
-    reads = {name: [e for e in edges(node) if e.source in nodes] for name, node in nodes.items()}
-    result: list[Stage] = []
-    for group in _components(reads):
-        if len(group) == 1 and all(edge.source != group[0] for edge in reads[group[0]]):
-            result.append(Stage((nodes[group[0]],)))
-        else:
-            result.append(_serial(sorted(group, key=place.__getitem__), reads, nodes))
-    return tuple(result)
+    reads = {name: [s for s in sources(node) if s in nodes] for name, node in nodes.items()}
+    leader = _cycles(net, reads)
+    graph: dict[str, list[str]] = {}
+    for name, names in reads.items():
+        mine = leader.get(name, name)
+        found = graph.setdefault(mine, [])
+        found += [other for s in names if (other := leader.get(s, s)) != mine]
+    return tuple(_group(name, nodes, leader) for name in TopologicalSorter(graph).static_order())
 
 
-def edges(node: Node) -> Iterator[Edge]:
-    """Everything a node reads, values used as indices and initial values too."""
-    match node:
-        case Ensemble():
-            for binding in node.bindings:
-                yield from binding_edges(binding)
-        case Join():
-            yield from (Edge(part, Moment.SAME, False) for part in node.parts)
-        case View():
-            yield Edge(node.source, Moment.SAME, False)
-        case _:
-            assert_never(node)
+def _persistent(net: Net) -> list[str]:
+    return [entry.name for entry in net.parameters] + [entry.name for entry in net.runnings]
 
 
-def binding_edges(binding: Binding) -> Iterator[Edge]:
-    """Everything one argument reads."""
-    if not isinstance(binding, Connection):
-        return
-    yield Edge(binding.source, binding.moment, binding.item is not None)
-    for entry in binding.index:
-        if isinstance(entry, Value):
-            yield from binding_edges(entry.connection)
-    if binding.initial is not None:
-        yield from binding_edges(binding.initial)
+def _has_batch(node: Node, batch: Kept) -> bool:
+    if not isinstance(node, Ensemble):
+        return any(batch[name] for name in sources(node))
+    read = any(batch[c.source] and c.item is None for c in connections(node.bindings))
+    return read or _draws(node.neuron)
 
 
-def _hidden(node: Node, hidden: Mapping[str, Hidden]) -> Hidden:
-    batch, time = hidden[node.name]
-    for edge in edges(node):
-        source_batch, source_time = hidden[edge.source]
-        batch |= source_batch and not edge.items
-        time |= source_time and edge.moment not in (Moment.LAST, Moment.ALL)
-        batch |= source_time and edge.moment in LENGTHS and not edge.items
-    return batch, time
-
-
-def _draws(node: Node) -> bool:
-    return isinstance(node, Ensemble) and any(
-        isinstance(part, Random) for root in _roots(node.neuron) for part in walk(root)
+def _has_time(node: Node, time: Kept) -> bool:
+    if not isinstance(node, Ensemble):
+        return any(time[name] for name in sources(node))
+    return any(
+        c.moment in (Moment.PREVIOUS, Moment.NEXT) or (c.moment == Moment.SAME and time[c.source])
+        for c in connections(node.bindings)
     )
 
 
-def _roots(neuron: Neuron) -> Iterator[Expression]:
-    yield from (let.expression for let in neuron.lets)
-    yield neuron.value
+def _draws(neuron: Neuron) -> bool:
+    bodies = [let.expression for let in neuron.lets] + [neuron.value]
+    return any(isinstance(node, Random) for body in bodies for node in walk(body))
 
 
-def _with(node: Node, hidden: Hidden) -> Node:
-    same = (node.batch, node.time) == hidden
-    return node if same else replace(node, batch=hidden[0], time=hidden[1])
+def _shifted(node: Node) -> list[Connection]:
+    """Connections to another step."""
+    if not isinstance(node, Ensemble):
+        return []
+    moments = (Moment.PREVIOUS, Moment.NEXT)
+    return [c for c in connections(node.bindings) if c.moment in moments]
 
 
-def _components(reads: Mapping[str, list[Edge]]) -> list[list[str]]:
-    """Strongly connected components, each after those it reads (Tarjan 1972, without recursion)."""
-    number: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    found: list[list[str]] = []
-    for root in reads:
-        work = [(root, iter(reads[root]))] if root not in number else []
-        while work:
-            name, rest = work[-1]
-            if name not in number:
-                number[name] = low[name] = len(number)
-                stack.append(name)
-            step = next((e.source for e in rest if _open(e.source, name, number, low, stack)), None)
-            if step is not None:
-                work.append((step, iter(reads[step])))
-                continue
-            work.pop()
-            if work:
-                low[work[-1][0]] = min(low[work[-1][0]], low[name])
-            if low[name] == number[name]:
-                found.append(_cut(stack, name))
+def _cycles(net: Net, reads: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """For each node of a cycle, the name that stands for the cycle: its first in the net."""
+    readers: dict[str, list[str]] = {name: [] for name in reads}
+    for name, names in reads.items():
+        for source in names:
+            readers[source].append(name)
+    leader: dict[str, str] = {}
+    for node in net.nodes:
+        for connection in _shifted(node):
+            cycle = _reached(node.name, readers) & _reached(connection.source, reads)
+            for name in cycle if connection.source in cycle else ():
+                leader.setdefault(name, min(cycle, key=list(reads).index))
+    return leader
+
+
+def _reached(start: str, edges: Mapping[str, Iterable[str]]) -> set[str]:
+    found, waiting = set[str](), [start]
+    while waiting:
+        name = waiting.pop()
+        if name in edges and name not in found:
+            found.add(name)
+            waiting += edges[name]
     return found
 
 
-def _open(
-    source: str, name: str, number: dict[str, int], low: dict[str, int], stack: list[str]
-) -> bool:
-    """True where `source` has not been seen; else notes that `name` reaches it."""
-    if source not in number:
-        return True
-    if source in stack:
-        low[name] = min(low[name], number[source])
-    return False
+def _group(name: str, nodes: Mapping[str, Node], leader: Mapping[str, str]) -> Group:
+    members = [n for n in nodes if leader.get(n) == name]
+    if not members:
+        return Group((nodes[name],))
+    graph = {n: [s for s in _same_step(nodes[n]) if s in members] for n in members}
+    ordered = tuple(nodes[n] for n in TopologicalSorter(graph).static_order())
+    moments = {c.moment for n in ordered for c in _shifted(n) if c.source in members}
+    assert len(moments) == 1, f"a cycle through both prev and next: {', '.join(members)}"
+    return Group(ordered, moments.pop())
 
 
-def _cut(stack: list[str], name: str) -> list[str]:
-    at = stack.index(name)
-    group = stack[at:]
-    del stack[at:]
-    return group
-
-
-def _serial(group: list[str], reads: Mapping[str, list[Edge]], nodes: Mapping[str, Node]) -> Stage:
-    """A loop over time: inside a step, nodes come after what they read at that step."""
-    inside = {
-        name: [e for e in reads[name] if e.source in group and e.moment is Moment.SAME]
-        for name in group
-    }
-    order = [name for component in _components(inside) for name in component]
-    moments = {edge.moment for name in group for edge in reads[name] if edge.source in group}
-    return Stage(tuple(nodes[name] for name in order), True, Moment.NEXT in moments)
+def _same_step(node: Node) -> list[str]:
+    if not isinstance(node, Ensemble):
+        return list(sources(node))
+    shifted = _shifted(node)
+    return [c.source for c in connections(node.bindings) if c not in shifted]
