@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Union
 
-from latte.compiler.affine import Affine, axis, constant, digits, row_major
+from latte.compiler.affine import Affine, axis, digits, row_major
 from latte.compiler.elaborate.context import Run
+from latte.compiler.elaborate.places import as_index, digits_of, free_axes, if_present, place
 from latte.compiler.elaborate.scalar import (
     FUNCTIONS,
     OPERATORS,
@@ -40,7 +41,7 @@ from latte.compiler.expression import (
     Random,
     Training,
 )
-from latte.compiler.rewrite import children, walk
+from latte.compiler.rewrite import walk
 from latte.errors import Source, Span, did_you_mean
 from latte.lang import ast
 
@@ -183,7 +184,7 @@ class Body:
     def depends(self, fold: Fold) -> bool:
         """Whether a fold reads positions of the reductions and loops around it."""
         around = {name for places in self.bound.values() for p in places for name in p.axes()}
-        free = _free_axes(fold)
+        free = free_axes(fold)
         return bool(free & around) or any(
             isinstance(node, Local) and "@" in node.name for node in walk(fold)
         )
@@ -296,7 +297,7 @@ class Body:
         places = self.places(window, items, span)
         fixed = all(isinstance(entry, Affine) and entry.is_constant for entry in places)
         if fixed and any(axis.name in self.clipped for axis in window.axes):
-            return _if_present(window, places)
+            return if_present(window.formal, window.axes, places)
         return Argument(window.formal, places)
 
     def places(self, window: Window, items: Sequence[ast.Item], span: Span) -> tuple[Index, ...]:
@@ -328,7 +329,7 @@ class Body:
             return (flat,)
         if isinstance(flat, Affine):
             return digits(flat, sizes)
-        return _digits(flat, sizes)
+        return digits_of(flat, sizes)
 
     def check(self, entry: Index, along: Axis, window: Window, span: Span) -> None:
         """An affine place must be inside the window."""
@@ -396,63 +397,3 @@ def match_arguments(
             message = f"`{name}` needs the argument `{formal.name.text}`"
             run.report.fail("E0401", message, node.span)
     return given
-
-
-def place(index: Affine) -> Expression:
-    """A position as a number."""
-    return number(index.constant) if index.is_constant else Position(index)
-
-
-def as_index(expression: Expression) -> Index:
-    """A number as an index: affine where it is."""
-    match expression:
-        case Position(index):
-            return index
-        case Number(value) if value.is_integer():
-            return constant(int(value))
-        case _:
-            return expression
-
-
-def at_place(axes: Sequence[Axis], places: Sequence[Index]) -> Expression:
-    """Whether the positions along `axes` are these."""
-    result: Expression = Number(1.0)
-    for along, entry in zip(axes, places, strict=True):
-        here = Position(axis(along.name))
-        there = place(entry) if isinstance(entry, Affine) else entry
-        test = make("eq", here, there)
-        result = test if result == Number(1.0) else make("and", result, test)
-    return result
-
-
-def _if_present(window: Window, places: tuple[Index, ...]) -> Expression:
-    """One place of a window, 0 where it is clipped."""
-    value = Argument(window.formal, tuple(axis(a.name) for a in window.axes))
-    chosen = make("select", at_place(window.axes, places), value, Number(0.0))
-    return Fold("sum", window.axes, chosen)
-
-
-def _digits(flat: Expression, sizes: tuple[int, ...]) -> tuple[Index, ...]:
-    index: list[Index] = []
-    stride = 1
-    for at, size in reversed(list(enumerate(sizes))):
-        position = make("floordiv", flat, number(stride)) if stride > 1 else flat
-        index.append(make("mod", position, number(size)) if at else position)
-        stride *= size
-    return tuple(reversed(index))
-
-
-def _free_axes(expression: Expression) -> frozenset[str]:
-    """Axes that an expression reads and does not bind itself."""
-    match expression:
-        case Fold(_, axes, body, _):
-            return _free_axes(body) - {axis.name for axis in axes}
-        case Position(index):
-            return index.axes()
-        case Argument(_, index):
-            found: frozenset[str] = frozenset()
-            for entry in index:
-                found |= entry.axes() if isinstance(entry, Affine) else _free_axes(entry)
-            return found
-        case _:
-            return frozenset().union(*(_free_axes(child) for child in children(expression)))

@@ -8,15 +8,15 @@ function of numbers; and what each of them is called.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from latte.compiler.affine import axis
 from latte.compiler.elaborate import views
+from latte.compiler.elaborate.arguments import Arguments, Passed
 from latte.compiler.elaborate.arithmetic import CALLABLE, calculate, whole_number
 from latte.compiler.elaborate.connect import connection
 from latte.compiler.elaborate.context import DEPTH
-from latte.compiler.elaborate.evaluate import Evaluator
 from latte.compiler.elaborate.neuron import Given, instantiate
 from latte.compiler.elaborate.values import (
     Draft,
@@ -45,27 +45,11 @@ VIEWS = ("join", "reshape", "flatten", "transpose", "prev", "next", "last", "ste
 MEASURES = ("size", "count", "classes")
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """One evaluated argument of a call."""
-
-    value: Value
-    span: Span
-    name: ast.Name | None = None
-
-
 @dataclass(slots=True)
-class Caller(Evaluator):
-    """An evaluator that can make things, called after `path` and the turns of the loops around.
+class Caller(Arguments):
+    """Arguments and what calls make of them; `initial` are the axes of the parameter whose first
+    values are being read."""
 
-    `declared` are the names that the body's text binds; `initial` are the axes of the parameter
-    whose first values are being read.
-    """
-
-    path: str = ""
-    turns: tuple[int, ...] = ()
-    declared: frozenset[str] = frozenset()
-    counters: dict[tuple[str, tuple[int, ...]], int] = field(default_factory=dict)
     initial: tuple[Axis, ...] | None = None
 
     def call(self, node: ast.Call, name: str | None) -> Value:
@@ -132,32 +116,6 @@ class Caller(Evaluator):
         message = f"unknown layer `{word}`"
         self.run.report.fail("E0303", message, node.function.span, help=help)
 
-    def arguments(self, node: ast.Call) -> list[Passed]:
-        """All arguments evaluated; spread sources become one argument each."""
-        passed: list[Passed] = []
-        failed = False
-        for argument in node.arguments:
-            try:
-                if isinstance(argument.value, ast.Spread):
-                    passed += self.spread(argument.value)
-                else:
-                    value = self.evaluate(argument.value)
-                    passed.append(Passed(value, argument.value.span, argument.name))
-            except Poisoned:
-                failed = True
-        if failed:
-            raise Poisoned
-        return passed
-
-    def spread(self, node: ast.Spread) -> list[Passed]:
-        value = self.read(node.name)
-        if isinstance(value, Sources):
-            return [Passed(item, node.span) for item in value.items]
-        if isinstance(value, tuple):
-            return [Passed(item, node.span) for item in value]
-        message = f"`{node.name.text}` is {describe(value)}; only several sources can be spread"
-        self.run.report.fail("E0405", message, node.span)
-
     def made(self, passed: Sequence[Passed]) -> list[Passed]:
         """The arguments with expressions of ensembles made into ensembles."""
         return [
@@ -166,72 +124,6 @@ class Caller(Evaluator):
             else each
             for each in passed
         ]
-
-    def bind(
-        self, formals: Sequence[ast.Formal], passed: Sequence[Passed], node: ast.Call, kind: str
-    ) -> dict[str, Given]:
-        """Which value goes to which formal; what has a default may be left out."""
-        names = [formal.name.text for formal in formals]
-        several = next((f.name.text for f in formals if f.variadic), None)
-        free = iter(names[: names.index(several)] if several else names)
-        given: dict[str, Given] = {}
-        rest: list[Value] = []
-        for argument in passed:
-            key = argument.name.text if argument.name else next(free, several)
-            if key is None:
-                most, count = len(names), sum(each.name is None for each in passed)
-                message = f"`{kind}` takes at most {most} arguments, found {count}"
-                self.run.report.fail("E0402", message, argument.span)
-            if key == several and argument.name is None:
-                rest.append(argument.value)
-            elif key not in names:
-                assert argument.name is not None
-                help = did_you_mean(key, names) or f"it has {', '.join(names)}"
-                message = f"`{kind}` has no argument `{key}`"
-                self.run.report.fail("E0403", message, argument.name.span, help=help)
-            elif key in given:
-                message = f"`{kind}` is given `{key}` twice"
-                self.run.report.fail("E0404", message, argument.span)
-            else:
-                given[key] = Given(argument.value, argument.span)
-        if several is not None:
-            given.setdefault(several, Given(Sources(tuple(rest)), node.span))
-        for formal in formals:
-            if formal.name.text not in given and formal.default is None:
-                message = f"`{kind}` needs the argument `{formal.name.text}`"
-                self.run.report.fail("E0401", message, node.span)
-        return given
-
-    def child(self, name: str) -> str:
-        """The path of something called `name` here: `x` in turn 2 of a loop in `net` is `x.2`."""
-        turns = "".join(f".{turn}" for turn in self.turns)
-        return f"{self.path}.{name}{turns}" if self.path else name + turns
-
-    def path_for(self, kind: str, name: str | None, span: Span) -> str:
-        """The path of a call: as it is bound, or its kind and the first free number."""
-        if name is not None:
-            return self.child(name)
-        key = (kind.lower(), self.turns)
-        while True:
-            self.counters[key] = number = self.counters.get(key, 0) + 1
-            word = f"{kind.lower()}{number}"
-            if word not in self.declared and self.child(word) not in self.run.paths:
-                return self.child(word)
-
-    def named(
-        self, passed: list[Passed], formals: Sequence[ast.Formal], name: str | None
-    ) -> str | None:
-        """Takes `name = "x"` out of the arguments, unless a formal is called so."""
-        if any(formal.name.text == "name" for formal in formals):
-            return name
-        for place, argument in enumerate(passed):
-            if argument.name is not None and argument.name.text == "name":
-                if not isinstance(argument.value, str) or not argument.value.isidentifier():
-                    message = "`name` must be a text that could be a name"
-                    self.run.report.fail("E0405", message, argument.span)
-                del passed[place]
-                return argument.value
-        return name
 
     def apply_neuron(self, neuron: ast.Neuron, node: ast.Call, name: str | None) -> Value:
         """A neuron of scalar formals for each index of the ensembles it is given."""
@@ -433,16 +325,6 @@ class Caller(Evaluator):
         with self.run.report.calling(node.span, word):
             inner.fill(definition.formals, given)
             return inner.evaluate(definition.value)
-
-    def fill(self, formals: Sequence[ast.Formal], given: Mapping[str, Given]) -> None:
-        """The names of formals, with defaults that may use the formals before."""
-        for formal in formals:
-            name = formal.name.text
-            if name in given:
-                self.values[name] = given[name].value
-            else:
-                assert formal.default is not None
-                self.values[name] = self.evaluate(formal.default)
 
 
 def measure(word: str, values: Sequence[Value]) -> Value:

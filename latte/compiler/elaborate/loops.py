@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from latte.compiler.affine import Affine, axis, constant, row_major
-from latte.compiler.elaborate.body import at_place
+from latte.compiler.elaborate.places import at_place
 from latte.compiler.elaborate.scalar import condition, make, number
 from latte.compiler.expression import Apply, Axis, Expression, Fold, Local, Number, Position
 from latte.compiler.rewrite import walk
