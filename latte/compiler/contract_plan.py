@@ -204,15 +204,15 @@ def _cost(
     """Cycles for one vector multiply-add: two loads and two multiply-adds start in a cycle."""
     cycles = work = 0.0
     inside = prod(a.size for a in whole)
-    for width, count in rows.widths if rows else ((1, 1),):
+    for width, times in rows.widths if rows else ((1, 1),):
         loads = 0
         for factor in contraction.factors:
             own = vectors if factor.coefficient(lane.name) else 1
             own *= width if rows and factor.coefficient(rows.axis.name) else 1
             loads += own * prod(a.size for a in whole if factor.coefficient(a.name))
         fmas = vectors * width * inside
-        cycles += count * (max(fmas / 2, loads / 2, LATENCY) + 0.02 * loads + 0.2)
-        work += count * fmas
+        cycles += times * (max(fmas / 2, loads / 2, LATENCY) + 0.02 * loads + 0.2)
+        work += times * fmas
     work *= count / (-(-count // vectors) * vectors)
     run_time = 0.004 if rows and rows.axis.symbol else 0.0  # a partial batch wastes rows
     return cycles / work + run_time
