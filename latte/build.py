@@ -19,7 +19,9 @@ from latte.lang.resolve import Definitions, load_file, load_text
 from latte.options import Options, options
 
 if TYPE_CHECKING:
-    from latte.compiler.ir import Program
+    from latte.compiler.ir import Kernel, Program
+    from latte.compiler.machine import Machine
+    from latte.compiler.vector import Lowered
     from latte.runtime.backend import Backend
     from latte.runtime.executable import Executable
 
@@ -88,6 +90,13 @@ def compile_net(
     )
 
 
+def lower_kernel(kernel: Kernel, program: Program, machine: Machine) -> Lowered:
+    """A kernel of an optimised Program as vector code: register tiles where it is a contraction."""
+    from latte.compiler import contract, lower
+
+    return contract.lower(kernel, program, machine) or lower.lower(kernel, program, machine)
+
+
 def _backend(
     program: Program, target: Target, threads: int, keep: frozenset[str], now: Options
 ) -> Backend:
@@ -95,20 +104,14 @@ def _backend(
         from latte.runtime.backend import Interpreted
 
         return Interpreted(program)
-    from latte.compiler import contract, lower
-    from latte.compiler.ir import Kernel
-    from latte.compiler.machine import Machine, host
+    from latte.compiler.machine import host
     from latte.compiler.pipeline import optimize
-    from latte.compiler.vector import Lowered
     from latte.runtime.cache import Cache
     from latte.runtime.cpu import Native
 
-    def lowered(kernel: Kernel, whole: Program, machine: Machine) -> Lowered:
-        return contract.lower(kernel, whole, machine) or lower.lower(kernel, whole, machine)
-
     machine = host()
     return Native(
-        optimize(program, machine), lowered, threads=threads, cache=Cache(now.cache), keep=keep,
+        optimize(program, machine), lower_kernel, threads=threads, cache=Cache(now.cache), keep=keep,
         guard=now.guard, machine=machine,
     )  # fmt: skip
 
