@@ -156,8 +156,16 @@ def evaluate(exe: Executable, data: Fitted, batch: int) -> dict[str, float]:
     with closing(Loader(data, batch).run(np.arange(len(data)))) as batches:
         for part in batches:
             exe.evaluate(**part.arrays)
-            means.add(exe.losses, part.weight)
+            means.add(figures(exe), part.weight)
     return means.result()
+
+
+def figures(exe: Executable) -> dict[str, float]:
+    """Losses and metrics of the last run; a single loss is just called `loss`."""
+    found = exe.losses
+    if len(exe.net.losses) == 1:
+        found.pop(exe.net.losses[0].name if exe.net.losses[0].name != "loss" else "", None)
+    return found
 
 
 def _open(
@@ -241,7 +249,7 @@ def _epoch(job: Job, loader: Loader, start: Position, asked: Interruption) -> Ep
     with closing(loader.run(order)) as batches:
         for number, part in enumerate(batches, start.batches + 1):
             _step(job, part.arrays, start.epoch)
-            means.add(job.exe.losses, part.weight)
+            means.add(figures(job.exe), part.weight)
             step = Step(job.exe.step_count, start.epoch + 1, number, part.count, means.result())
             job.listener.step(step)
             here = replace(
