@@ -123,8 +123,13 @@ class Instance:
         return row_major(index, sizes)
 
     def inside(self, axes: tuple[Axis, ...]) -> tuple[Instance, tuple[Axis, ...]]:
-        """The instance with axes of formals brought into scope, and the axes under new names."""
-        fresh = tuple(self.names.fresh(a) for a in axes)
+        """The instance with axes of formals brought into scope, and the axes under new names.
+
+        Batch and time get their compiled sizes."""
+        sizes = {"n": self.tables.batch, "t": self.tables.time}
+        fresh = tuple(
+            self.names.fresh(replace(a, size=sizes[a.symbol]) if a.symbol else a) for a in axes
+        )
         places = {old.name: axis(new.name) for old, new in zip(axes, fresh, strict=True)}
         ranges = {new.name: (0, new.size - 1) for new in fresh}
         return replace(
