@@ -23,18 +23,40 @@ SIGN = {"LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{", "RBRA
 def match_brackets(tokens: list[Token], source: Source, found: Collector) -> list[Token]:
     """The same tokens with each bracket closed.
 
+    Indentation is looked at only where the braces do not match: it tells which one is lost.
     Raises LatteError E0105 at a bracket nested deeper than 200.
     """
-    return _Matcher(tokens, source, found).run()
+    plain = _Matcher(tokens, source, Collector())
+    result = plain.run()
+    if plain.missing or plain.extra:
+        plain = _Matcher(tokens, source, Collector(), plain.missing, plain.extra)
+        result = plain.run()
+    for problem in plain.found.diagnostics:
+        found.add(problem)
+    return result
 
 
 class _Matcher:
-    """Reads the tokens once, `open` holding the brackets not yet closed."""
+    """Reads the tokens once, `open` holding the brackets not yet closed.
 
-    def __init__(self, tokens: list[Token], source: Source, found: Collector) -> None:
+    `missing` and `extra` say whether braces are known to be missing or too many.
+    """
+
+    def __init__(
+        self,
+        tokens: list[Token],
+        source: Source,
+        found: Collector,
+        seek_missing: bool = False,
+        seek_extra: bool = False,
+    ) -> None:
         self.tokens = tokens
         self.source = source
         self.found = found
+        self.seek_missing = seek_missing
+        self.seek_extra = seek_extra
+        self.missing = False
+        self.extra = False
         self.open: list[Token] = []
         self.result: list[Token] = []
 
@@ -66,11 +88,12 @@ class _Matcher:
         if token.kind == "RBRACE":
             self._close_round()
         if not self.open or (self.open[-1].kind == "LBRACE" and token.kind != "RBRACE"):
-            if token.kind == "RBRACE":
-                self.result.append(token)  # the parser knows better what it stands behind
-            else:
-                message = f"this `{token.text}` closes nothing"
-                self.found.error("E0103", message, self._span(token), help="remove it")
+            self._tell_extra(token)
+            return
+        if self.seek_extra and token.kind == "RBRACE" and self._too_early(token):
+            message = "this `}` closes nothing"
+            self.found.error("E0103", message, self._span(token), help="remove it")
+            self.seek_extra = False
             return
         opener = self.open.pop()
         wanted = CLOSERS[opener.kind]
@@ -80,6 +103,19 @@ class _Matcher:
             help = f"did you mean `{SIGN[wanted]}`?"
             self.found.error("E0103", message, self._span(token), help=help, notes=notes)
         self.result.append(Token(wanted, SIGN[wanted], token.start, token.end, token.first))
+
+    def _tell_extra(self, token: Token) -> None:
+        if token.kind == "RBRACE":
+            self.extra = True
+            self.result.append(token)  # the parser knows better what it stands behind
+        else:
+            message = f"this `{token.text}` closes nothing"
+            self.found.error("E0103", message, self._span(token), help="remove it")
+
+    def _too_early(self, token: Token) -> bool:
+        """Whether a brace inside a line closes a block of several lines."""
+        line, _ = self.source.position(self.open[-1].start)
+        return not token.first and self.source.position(token.start)[0] != line
 
     def _begin_line(self, number: int) -> None:
         """Close what cannot be open where a new statement or item begins."""
@@ -92,6 +128,15 @@ class _Matcher:
         if token.kind in ITEMS - {"SOLVER"} and self.tokens[number + 1].kind in {"NAME", "STRING"}:
             while self.open and self._column(token) <= self._indent(self.open[-1]):
                 self._close_last(token.text)
+        elif self.seek_missing and self._begins_further_left(token):
+            self._close_last()
+
+    def _begins_further_left(self, token: Token) -> bool:
+        """Whether this line stands where the innermost block cannot reach any more."""
+        if not self.open or self.open[-1].kind != "LBRACE" or token.kind in {"_NEWLINE", "LBRACE"}:
+            return False
+        column, indent = self._column(token), self._indent(self.open[-1])
+        return column < indent if token.kind == "RBRACE" else column <= indent
 
     def _lost(self, number: int) -> bool:
         """Whether the brackets open here are still open where the block ends: never closed."""
@@ -119,17 +164,25 @@ class _Matcher:
     def _close_last(self, item: str = "") -> None:
         """Tell that the innermost bracket is never closed, and close it after the last token."""
         opener = self.open.pop()
-        message = f"this `{opener.text}` is never closed"
         last = next(t for t in reversed(self.result) if t.kind != "_NEWLINE")
-        end = Span(self.source, max(last.start, last.end - 1), last.end)
-        closer = CLOSERS[opener.kind]
-        help = f"add `{SIGN[closer]}`" + (f"; the next `{item}` begins below" if item else "")
-        notes = () if last is opener else (Note(f"a `{SIGN[closer]}` is missing behind this", end),)
-        self.found.error("E0103", message, self._span(opener), help=help, notes=notes)
+        if opener.kind == "LBRACE":
+            self.missing = True
+            self._tell_missing(opener, last, item)
+        else:
+            help = f"add `{SIGN[CLOSERS[opener.kind]]}`"
+            message = f"this `{opener.text}` is never closed"
+            self.found.error("E0103", message, self._span(opener), help=help)
         at = len(self.result)
         while self.result[at - 1].kind == "_NEWLINE":
             at -= 1
+        closer = CLOSERS[opener.kind]
         self.result.insert(at, Token(closer, SIGN[closer], last.end, last.end))
+
+    def _tell_missing(self, opener: Token, last: Token, item: str) -> None:
+        end = Span(self.source, max(last.start, last.end - 1), last.end)
+        notes = (Note("this block is never closed", self._span(opener)),)
+        help = "add `}`" + (f" before the next `{item}`" if item else "")
+        self.found.error("E0103", "a `}` is missing behind this", end, help=help, notes=notes)
 
     def _span(self, token: Token) -> Span:
         return Span(self.source, token.start, token.end)

@@ -7,6 +7,7 @@ statements. The user's files are checked; the library's text is trusted (a test 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import assert_never
 
 from latte.errors import Collector, Note, Span
@@ -27,7 +28,7 @@ def check(definitions: Definitions, found: Collector) -> None:
         room = Room(definitions, found, unit.file.source, lost)
         circles: set[Named] = set()
         for item in unit.file.items:
-            check_item(room, item)
+            check_item(replace(room, said=set()), item)
             if isinstance(item, Named) and item not in circles:
                 circles |= _check_circle(room, item)
         _check_trains(room, unit.file)

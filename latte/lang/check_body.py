@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from latte.errors import Note, Span, did_you_mean
+from latte.errors import Note, Span, closest
 from latte.lang import ast
-from latte.lang.room import MATH, TAKES, Room, match, match_function
+from latte.lang.room import MATH, TAKES, Callable, Room, match, match_function
 
 VIEWS = ("join", "reshape", "flatten", "transpose", "items", "prev", "next", "last", "steps")
 BUILT = (*MATH, *VIEWS, "random", "normal", "size", "count", "classes", "position")
@@ -85,7 +85,7 @@ class Body:
         if neuron is None:
             self.unknown_neuron(name)
         else:
-            match(self.room, node.call, neuron.formals)
+            match(self.room, node.call, neuron)
         for argument in node.call.arguments:
             if not isinstance(argument.value, ast.String):
                 self.value(argument.value, axes)
@@ -212,9 +212,9 @@ class Body:
     def call(self, node: ast.Call, axes: frozenset[str], code: str) -> None:
         name = node.function.text
         if code == "E0306" and (init := self.room.find(ast.Init, name)):
-            self.arguments(node, init.formals, axes, sizes=True)
+            self.arguments(node, init, axes, sizes=True)
         elif layer := self.room.find(ast.Layer, name):
-            self.arguments(node, layer.formals, axes)
+            self.arguments(node, layer, axes)
         elif name in BUILT:
             match_function(self.room, node)
             for argument in node.arguments:
@@ -238,18 +238,18 @@ class Body:
             for argument in node.arguments:
                 self.value(argument.value, axes)
         else:
-            self.arguments(node, neuron.formals, axes)
+            self.arguments(node, neuron, axes)
 
     def arguments(
         self,
         node: ast.Call,
-        formals: tuple[ast.Formal, ...],
+        definition: Callable,
         axes: frozenset[str],
         sizes: bool = False,
     ) -> None:
-        match(self.room, node, formals)
-        named = {formal.name.text: formal for formal in formals}
-        places = iter(formals)
+        match(self.room, node, definition)
+        named = {formal.name.text: formal for formal in definition.formals}
+        places = iter(definition.formals)
         for argument in node.arguments:
             if argument.name:
                 formal = named.get(argument.name.text)
@@ -309,10 +309,11 @@ def check_body(room: Room, owner: ast.Layer | ast.Net) -> None:
     for statement in owner.body:
         body.statement(statement)
     _bound_once(room, owner.body, {formal.text: formal.span for formal in formals}, frozenset())
-    if isinstance(owner, ast.Layer) and "out" not in bound and not room.is_lost(owner):
-        help = did_you_mean("out", bound) and "" or "bind `out`, the layer's value"
+    if isinstance(owner, ast.Layer) and "out" not in bound and not room.is_broken(owner, "E0204"):
+        near = [name for name, _ in bindings(owner.body) if name.text == closest("out", bound)]
+        help = "did you mean `out` here?" if near else "bind `out`, the layer's value"
         message = f"layer `{owner.name.text}` has no `out`"
-        room.tell("E0206", message, owner.name.span, help)
+        room.tell("E0206", message, near[0].span if near else owner.name.span, help)
 
 
 def _check_formals(body: Body) -> None:
@@ -382,7 +383,7 @@ def check_train(room: Room, train: ast.Train) -> None:
     if solver is None:
         room.unknown("E0308", "solver", train.solver.function, room.names(ast.Solver))
     else:
-        match(room, train.solver, solver.formals)
+        match(room, train.solver, solver)
     for argument in train.solver.arguments:
         _solver_argument(room, nothing, argument.value)
 
@@ -391,7 +392,7 @@ def _solver_argument(room: Room, body: Body, node: ast.Expression | ast.Spread) 
     """A number, or a schedule: calls are looked up among schedules."""
     match node:
         case ast.Call() if schedule := room.find(ast.Schedule, node.function.text):
-            match(room, node, schedule.formals)
+            match(room, node, schedule)
             for argument in node.arguments:
                 _solver_argument(room, body, argument.value)
         case ast.Call() if node.function.text not in MATH:

@@ -70,7 +70,7 @@ class Code:
 
     def name(self, node: ast.Name) -> None:
         text = node.text
-        if text in self.names or text in self.running:
+        if text in self.names or text in self.running or text in self.room.lost or text == "_":
             return
         if text in self.windows:
             axes = ", ".join(axis.name.text for axis in self.windows[text])
@@ -169,7 +169,7 @@ class Code:
         if isinstance(definition, ast.Neuron) and isinstance(definition.body, ast.NeuronBody):
             message = f"`{node.function.text}` has a block; only neurons of one line can be called"
             self.room.tell("E0709", message, node.function.span)
-        for name, argument in match(self.room, node, definition.formals).items():
+        for name, argument in match(self.room, node, definition).items():
             value = argument.value
             formal = formals.get(name)
             if formal and formal.axes is not None:
@@ -289,7 +289,7 @@ class Code:
     def loop(self, node: ast.Loop) -> None:
         window = node.window
         if not isinstance(window, ast.Name) or window.text not in self.windows:
-            if not (isinstance(window, ast.Name) and window.text in self.room.lost):
+            if not (isinstance(window, ast.Name) and window.text in {*self.room.lost, "_"}):
                 help = ""
                 if isinstance(window, ast.Name):
                     help = did_you_mean(window.text, self.windows)
@@ -313,7 +313,9 @@ def check_neuron(room: Room, neuron: ast.Neuron) -> None:
         code.expression(state.value)
         code.declare(state.name)
     states = set(code.locals)
-    if not code.child().statements(neuron.body.forward) and not room.is_lost(neuron):
+    if not code.child().statements(neuron.body.forward) and not room.is_broken(
+        neuron, "E0701", "E0702"
+    ):
         _value_missing(room, neuron, neuron.body)
     if neuron.body.backward is not None:
         names = {*scalars, *states, "training", "value"}

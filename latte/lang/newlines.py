@@ -54,6 +54,8 @@ def _goes_on(result: list[Token], token: Token, after: Token | None) -> bool:
         return True
     if token.text == ";" or after is None:
         return False
+    if result[-1].kind == "RBRACE":
+        return after.kind in {"ELSE", "_NEWLINE"}
     return result[-1].kind in GOES_ON_AFTER or after.kind in GOES_ON_BEFORE
 
 

@@ -113,7 +113,7 @@ class _Parser:
                 return ast.File(file.items, span=Span(self.source, 0, len(self.source.text)))
             else:
                 place += 1
-                if token.kind in {"_NEWLINE", "LBRACE"}:
+                if token.kind in {"_NEWLINE", "LBRACE", "RBRACE"}:
                     self.begin, self.saved = place, list(self.stack)
 
     def step(self, token: Token) -> bool:
@@ -177,10 +177,21 @@ class _Parser:
         slip = explain(Break(self.source, self.tokens, self.begin, place, starts, accepted))
         if not self.told_before(place):
             slip.tell(self.found)
+        if self.accepts("_NEWLINE"):  # the statement was whole, what follows it is not
+            self.step(Token("_NEWLINE", "", 0, 0))
         resumed = self.resume(place, slip.meant or self.tokens[self.begin].kind, END in starts)
         self.lost.update(t.text for t in self.tokens[self.begin : resumed] if t.text.isidentifier())
+        if self.tokens[resumed].kind == END:
+            self.close_blocks()
         self.begin, self.saved = resumed, list(self.stack)
         return resumed
+
+    def close_blocks(self) -> None:
+        """Close what is still open, so that the file can end."""
+        while not self.accepts(END):
+            for kind in ("RBRACE", "_NEWLINE"):
+                closed = self.step(Token(kind, "", 0, 0))
+                assert closed, "a statement begins only in a block"
 
     def all_accepted(self) -> frozenset[str]:
         row = self.tables.actions[self.stack[-1].state]
@@ -194,20 +205,32 @@ class _Parser:
 
     def resume(self, place: int, head: str, top: bool) -> int:
         """Where the next statement begins that can be read, or the block of this one."""
-        level = 0
-        for at in range(self.begin, len(self.tokens)):
+        at, level = self.begin, 0
+        while self.tokens[at].kind != END:
             token = self.tokens[at]
             level += (token.kind in {"LPAR", "LSQB"}) - (token.kind in {"RPAR", "RSQB"})
-            if token.kind == END or (at > self.begin and level <= 0 and self.begins(at, top)):
-                return at
-            if at < place or (top and head not in HEADS):
-                continue
-            if token.kind == "LBRACE" and self.put_head(head):
-                return at
-            if token.kind == "RBRACE" and at > self.begin:
-                return at
-            if token.kind == "_NEWLINE":
-                return at + 1
+            if at > self.begin and level <= 0 and self.begins(at, top):
+                break
+            if token.kind == "LBRACE":
+                if self.put_head(head):
+                    break
+                at = self.behind_block(at)
+            elif at >= place and not (top and head not in HEADS):
+                if token.kind == "RBRACE" and at > self.begin:
+                    break
+                if token.kind == "_NEWLINE":
+                    return at + 1
+            at += 1
+        return at
+
+    def behind_block(self, at: int) -> int:
+        """The brace that closes the block opened here."""
+        level = 0
+        for end in range(at, len(self.tokens)):
+            kind = self.tokens[end].kind
+            level += (kind == "LBRACE") - (kind == "RBRACE")
+            if level == 0 or kind == END:
+                return end - (kind == END)
         raise AssertionError("tokens end with $END")
 
     def begins(self, at: int, top: bool) -> bool:

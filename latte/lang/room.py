@@ -8,7 +8,7 @@ In: definitions, a collector, a file.  Out: diagnostics about names and about th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from latte.errors import Collector, Note, Source, Span, did_you_mean
@@ -16,6 +16,7 @@ from latte.lang import ast
 from latte.lang.resolve import Definitions
 
 Definition = TypeVar("Definition", bound=ast.Definition)
+Callable = ast.Neuron | ast.Layer | ast.Solver | ast.Init | ast.Schedule
 FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sigmoid", "abs", "floor", "ceil", "erf", "sin", "cos")
 
 # Functions of the language: fewest and most arguments, and the keywords they take.
@@ -33,12 +34,17 @@ MATH = (*FUNCTIONS, "min", "max")
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One file under check. Nothing is said of `lost` words: they stand in unreadable statements."""
+    """One item of a file under check.
+
+    Nothing is said of `lost` words, which stand in unreadable statements, and each unknown name is
+    `said` once.
+    """
 
     definitions: Definitions
     found: Collector
     source: Source
     lost: frozenset[str]
+    said: set[str] = field(default_factory=set)
 
     def find(self, kind: type[Definition], name: str) -> Definition | None:
         return self.definitions.find(kind, name, self.source)
@@ -61,19 +67,28 @@ class Room:
         label: str = "",
     ) -> None:
         """Tell that a name stands for nothing, and which one it may have been."""
-        if name.text not in self.lost and name.text != "_":
+        if name.text not in {*self.lost, *self.said, "_"}:
+            self.said.add(name.text)
             help = did_you_mean(name.text, known) or help
             message = f"unknown {what} `{name.text}`"
             self.found.error(code, message, name.span, label=label, help=help)
 
-    def is_lost(self, node: ast.Node) -> bool:
-        """Whether a definition has parts that could not be read: nothing can be missed in it."""
-        text = node.span.text
-        return any(word in text for word in self.lost) or "_" in self.lost
+    def is_broken(self, node: ast.Node, *codes: str) -> bool:
+        """Whether a syntax error, or one of `codes`, was told in a node: it may lack something."""
+        for told in self.found.diagnostics:
+            inside = told.span and told.span.source == node.span.source
+            if inside and (told.code < "E02" or told.code in codes):
+                assert told.span
+                if node.span.start <= told.span.start <= node.span.end:
+                    return True
+        return False
 
 
-def match(room: Room, call: ast.Call, formals: tuple[ast.Formal, ...]) -> dict[str, ast.Argument]:
+def match(room: Room, call: ast.Call, definition: Callable) -> dict[str, ast.Argument]:
     """The argument of each formal; too many, unknown, doubled and missing ones are told."""
+    if room.is_broken(definition):
+        return {}
+    formals = definition.formals
     name = call.function.text
     free = [formal for formal in formals if not formal.variadic]
     rest = next((formal for formal in formals if formal.variadic), None)
@@ -91,7 +106,8 @@ def match(room: Room, call: ast.Call, formals: tuple[ast.Formal, ...]) -> dict[s
     for argument in call.arguments:
         if argument.name:
             _match_named(room, call, argument, argument.name, known, given)
-    if all(argument.name is None or argument.name.text in {*known, "name"} for argument in call.arguments):
+    names = {argument.name.text for argument in call.arguments if argument.name}
+    if names <= {*known, "name"}:
         _tell_missing(room, call, formals, given)
     return given
 

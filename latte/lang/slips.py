@@ -22,7 +22,15 @@ INFIX = {"PLUS", "MINUS", "TIMES", "POWER", "COMPARE", "AND", "OR", "_ARROW", "_
 DANGLING = INFIX | {"EQUAL", "ASSIGN", "NOT", "COMMA", "BY", "THEN", "ELSE", "WITH", "COLON"}
 RESERVED = {"LET", "IF", "THEN", "ELSE", "FOR", "IN", "AND", "OR", "NOT", "TRUE", "FALSE", "EACH"}
 RESERVED |= {"BY", "WITH", "REDUCER"}
-FOLLOWS_WORD = OPERANDS - {"LPAR"} | {"LBRACE", "INPUT", "LOSS", "NET", "STATE", "UPDATE", "FORWARD"}
+FOLLOWS_WORD = OPERANDS - {"LPAR"} | {
+    "LBRACE",
+    "INPUT",
+    "LOSS",
+    "NET",
+    "STATE",
+    "UPDATE",
+    "FORWARD",
+}
 
 # Where a statement may stand, and what it looks like there.
 BELONGS = {
@@ -64,6 +72,7 @@ ROOMS = {
     "a solver": {"STATE", "UPDATE"},
     "`train`": {"SOLVER", "BATCH", "EPOCHS"},
 }
+HEADED = {"NEURON", "LAYER", "NET", "SOLVER", "TRAIN", "FORWARD", "BACKWARD", "UPDATE", "IF", "FOR"}
 # What other languages call it.
 FOREIGN = {
     "def": "layer", "function": "layer", "func": "layer", "module": "layer", "class": "layer",
@@ -155,6 +164,14 @@ def explain(broken: Break) -> Slip:
 def stray_closer(b: Break) -> Slip | None:
     if b.place == b.begin and b.here.kind == "RBRACE":
         return b.slip("E0103", "this `}` closes nothing", help="remove it, or add the `{`")
+    return None
+
+
+def stray_opener(b: Break) -> Slip | None:
+    if b.here.kind == "LBRACE" and "LBRACE" not in b.accepted and b.before.kind not in DANGLING:
+        words = _listed([word for word, kind in sorted(b.words.items()) if kind in HEADED])
+        help = f"a block follows a head: {words}" if words else "remove it"
+        return b.slip("E0103", "this `{` opens no block", help=help)
     return None
 
 
@@ -311,7 +328,10 @@ def joined(b: Break) -> Slip | None:
     message = f"expected the end of the statement, found {_shown(b.here)}"
     help = "a statement ends with its line, or with `;`"
     if b.here.kind in OPERANDS and "TIMES" in b.accepted:
-        message, help = f"expected an operator, found {_shown(b.here)}", f"{help}; is a `*` missing?"
+        message, help = (
+            f"expected an operator, found {_shown(b.here)}",
+            f"{help}; is a `*` missing?",
+        )
     return b.slip("E0100", message, help=help)
 
 
@@ -331,6 +351,7 @@ def expected(b: Break) -> Slip:
 
 RULES: tuple[Callable[[Break], Slip | None], ...] = (
     stray_closer,
+    stray_opener,
     foreign_comment,
     misplaced,
     unknown_statement,

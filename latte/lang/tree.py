@@ -76,7 +76,7 @@ class Builder:
     def solver(self, span: Span, name: ast.Name, formals: Part | None, *parts: Any) -> ast.Solver:
         states = tuple(part for part in parts if isinstance(part, ast.State))
         updates = [part for part in parts if isinstance(part, Part)]
-        if not updates:
+        if not updates and not self._told_in(span):
             help = "write `update { param -= rate * grad }`"
             self.found.error("E0108", f"solver `{name.text}` has no `update`", name.span, help=help)
         self._only_one(updates, "update")
@@ -136,7 +136,7 @@ class Builder:
         backward = [part for part in parts if isinstance(part, Part) and part.kind == "backward"]
         self._only_one(forward, "forward")
         self._only_one(backward, "backward")
-        if not forward:
+        if not forward and not self._told_in(span):
             help = "write `forward { value = ... }`"
             at = Span(span.source, span.start, span.start + 1)
             self.found.error("E0108", "this neuron has no `forward`", at, help=help)
@@ -369,6 +369,11 @@ class Builder:
         if otherwise is None:
             return ()
         return otherwise.values if isinstance(otherwise, Part) else (otherwise,)
+
+    def _told_in(self, span: Span) -> bool:
+        """Whether something in here was told already, so that a part may be missing for it."""
+        spans = [told.span for told in self.found.diagnostics if told.span]
+        return any(span.start <= inner.start <= span.end for inner in spans)
 
     def _only_one(self, parts: list[Part], word: str) -> None:
         for part in parts[1:]:
