@@ -7,6 +7,7 @@ In: a Program.  Out: `run(phase)`, and its arrays in declared order, whatever th
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from latte.codegen import interp
 from latte.codegen.interp import Run
-from latte.compiler.ir import Program
+from latte.compiler.ir import Kernel, Program, kernels
 
 Array = NDArray[Any]
 
@@ -24,6 +25,9 @@ class Backend(Protocol):
 
     def run(self, phase: str, now: Run) -> None:
         """Runs a phase; raises `interp.IndexOutOfRange` where the user's indices are wrong."""
+
+    def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
+        """Runs a phase in the pieces that can be told apart: their kernels and seconds."""
 
     def write(self, buffer: str, values: Array) -> None:
         """Stores the first places of each axis."""
@@ -45,6 +49,11 @@ class Interpreted:
 
     def run(self, phase: str, now: Run) -> None:
         interp.run(self._program, phase, self._arrays, now)
+
+    def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
+        start = perf_counter()
+        self.run(phase, now)
+        return [(kernels(self._program.phase(phase).items), perf_counter() - start)]
 
     def write(self, buffer: str, values: Array) -> None:
         self._arrays[buffer][tuple(slice(0, size) for size in values.shape)] = values

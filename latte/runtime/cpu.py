@@ -14,8 +14,9 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from latte.codegen.interp import IndexOutOfRange, Run
 from latte.codegen.llvm_driver import BARRIER_WORDS, SYMBOL, driver
-from latte.compiler.ir import Buffer, Phase, Program, kernels
+from latte.compiler.ir import Buffer, Kernel, Phase, Program, kernels
 from latte.compiler.machine import Machine, host
 from latte.compiler.plan_memory import Plan, is_transient, plan_memory
 from latte.compiler.vector import FIRST_SCALAR, fault_slot
@@ -95,6 +96,22 @@ class Native:
         threads = self._workers.count if compiled.schedule.work(now) >= PARALLEL_WORK else 1
         self._call(compiled.schedule, threads)
         self._check_fault(compiled)
+
+    def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
+        """Runs a phase one kernel (or loop over time) after another: the seconds of each."""
+        compiled = self._phases.get(phase) or self._compile(phase)
+        self._set_scalars(now)
+        plan, listed = compiled.schedule, kernels(compiled.phase.items)
+        threads = self._workers.count if plan.work(now) >= PARALLEL_WORK else 1
+        found = []
+        for first, last, direction in plan.segments.tolist():
+            size = last - first if direction else 1
+            for place in range(first, last, size):
+                part = np.array([[place, place + size, direction]], np.int64)
+                start = perf_counter()
+                self._call(replace(plan, segments=part), threads)
+                found.append((tuple(listed[place : place + size]), perf_counter() - start))
+        return found
 
     def write(self, buffer: str, values: Array) -> None:
         if buffer not in self._views:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latte.codegen.interp import IndexOutOfRange, Run
-from latte.compiler.ir import Buffer, Program
+from latte.compiler.ir import Buffer, Kernel, Program, kernels
 from latte.compiler.net import Input, Join, Net, View
 from latte.compiler.plan_memory import loaded
 from latte.errors import did_you_mean, fail
@@ -213,6 +213,15 @@ class Executable:
             if found := _nonfinite("input", name, array):
                 return found
         return self._nonfinite_value()
+
+    def kernels(self, phase: str) -> tuple[Kernel, ...]:
+        """The kernels of a phase before any optimisation, in order."""
+        return kernels(self._program.phase(phase).items)
+
+    def timed(self, phase: str) -> list[tuple[tuple[Kernel, ...], float]]:
+        """Runs a phase on what was fed last, kernel by kernel: the seconds of each (and of each
+        loop over time as a whole). `step` and `update` change the weights."""
+        return self._backend.timed(phase, self._now(phase))
 
     # Files and settings
 

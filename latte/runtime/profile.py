@@ -1,0 +1,123 @@
+"""Where the time of a phase goes, and what the machine could do.
+
+In: an executable that has been fed.  Out: seconds and operations of each kernel, and the peak.
+
+    timings(exe, "step")   ->   (Timing("conv1.out", "forward", 0.0011, 94_000_000), ...)
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from latte.compiler.machine import Machine, host
+from latte.compiler.work import operations
+from latte.options import options
+
+if TYPE_CHECKING:
+    from latte.runtime.executable import Executable
+    from latte.runtime.workers import Task, Workers
+
+CHAINS = 12  # independent multiply-adds: more than latency times units
+TURNS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """A kernel, or a loop over time with its kernels: the best of several runs."""
+
+    origin: str
+    reason: str
+    seconds: float
+    operations: int
+
+
+def timings(exe: Executable, phase: str, repeats: int = 5) -> tuple[Timing, ...]:
+    """The kernels of a phase in order, each run alone on all threads. Changes the weights if the
+    phase does."""
+    runs = [exe.timed(phase) for _ in range(repeats)]
+    found = []
+    for k, (kernels, _) in enumerate(runs[0]):
+        seconds = min(run[k][1] for run in runs)
+        work = sum(operations(kernel, exe.batch, exe.time) for kernel in kernels)
+        found.append(Timing(kernels[0].origin or kernels[0].name, kernels[0].reason, seconds, work))
+    return tuple(found)
+
+
+def operations_of(exe: Executable, phase: str) -> int:
+    """Operations of a whole phase as specified, before the compiler changed anything."""
+    return sum(operations(kernel, exe.batch, exe.time) for kernel in exe.kernels(phase))
+
+
+def by_layer(found: Iterable[Timing]) -> tuple[Timing, ...]:
+    """Timings added up by layer path, the slowest first."""
+    totals: dict[str, tuple[float, int]] = {}
+    for timing in found:
+        path = timing.origin.split("/")[0].removesuffix(".grad").rpartition(".")
+        name = path[0] or path[2]
+        seconds, work = totals.get(name, (0.0, 0))
+        totals[name] = (seconds + timing.seconds, work + timing.operations)
+    rows = (Timing(name, "", seconds, work) for name, (seconds, work) in totals.items())
+    return tuple(sorted(rows, key=lambda row: -row.seconds))
+
+
+def measured_peak(threads: int) -> float:
+    """Multiply-adds in registers on all threads: operations a second, about 0.1 s long."""
+    from latte.runtime.cache import Cache
+    from latte.runtime.jit import Jit
+    from latte.runtime.workers import Workers
+
+    machine, workers = host(), Workers(threads)
+    jit = Jit(machine, Cache(options().cache))
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)
+    function = kind(jit.function("latte.peak", _peak_text(machine)))
+    outs = [(ctypes.c_float * 16)() for _ in range(threads)]
+
+    def task(thread: int) -> None:
+        function(TURNS, ctypes.addressof(outs[thread]))
+
+    workers.run(task)
+    best = min(_seconds(workers, task) for _ in range(3))
+    workers.close()
+    return 2.0 * CHAINS * machine.width * TURNS * threads / best
+
+
+def _seconds(workers: Workers, task: Task) -> float:
+    start = perf_counter()
+    workers.run(task)
+    return perf_counter() - start
+
+
+def _peak_text(machine: Machine) -> str:
+    """A loop of independent chains acc = acc * x + y, summed and stored at the end."""
+    vector = f"<{machine.width} x float>"
+    x, y = (_splat(machine.width, value) for value in ("0x3FEFFFFFE0000000", "1.0"))
+    phis = [f"%a{k} = phi {vector} [ {y}, %entry ], [ %b{k}, %loop ]" for k in range(CHAINS)]
+    steps = [_multiply_add(machine, k, vector, x, y) for k in range(CHAINS)]
+    sums = [f"%s0 = fadd {vector} %b0, %b1"]
+    sums += [f"%s{k} = fadd {vector} %s{k - 1}, %b{k + 1}" for k in range(1, CHAINS - 1)]
+    lines = [
+        *phis, "%i = phi i64 [ 0, %entry ], [ %j, %loop ]", *steps, "%j = add i64 %i, 1",
+        "%more = icmp slt i64 %j, %n", "br i1 %more, label %loop, label %done", "done:", *sums,
+        f"%first = extractelement {vector} %s{CHAINS - 2}, i32 0",
+        "store float %first, ptr %out", "ret void",
+    ]  # fmt: skip
+    intrinsic = f"llvm.fma.v{machine.width}f32"
+    head = f"declare {vector} @{intrinsic}({vector}, {vector}, {vector})\n"
+    body = "\n".join(lines)
+    start = 'define void @"latte.peak"(i64 %n, ptr %out) {\nentry:\nbr label %loop\nloop:\n'
+    return f"{head}{start}{body}\n}}\n"
+
+
+def _multiply_add(machine: Machine, k: int, vector: str, x: str, y: str) -> str:
+    if machine.fma:
+        intrinsic = f"@llvm.fma.v{machine.width}f32"
+        return f"%b{k} = call {vector} {intrinsic}({vector} %a{k}, {vector} {x}, {vector} {y})"
+    return f"%m{k} = fmul {vector} %a{k}, {x}\n%b{k} = fadd {vector} %m{k}, {y}"
+
+
+def _splat(width: int, value: str) -> str:
+    return f"<{', '.join([f'float {value}'] * width)}>"
