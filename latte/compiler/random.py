@@ -25,10 +25,9 @@ SECOND = np.uint32(0x85EBCA6B)
 
 def mix(words: Words) -> Words:
     """A bijection of 32-bit words whose output bits each depend on all input bits."""
-    with np.errstate(over="ignore"):
-        words = (words ^ (words >> np.uint32(16))) * np.uint32(0x7FEB352D)
-        words = (words ^ (words >> np.uint32(15))) * np.uint32(0x846CA68B)
-        return words ^ (words >> np.uint32(16))
+    mixed = np.array(words, np.uint32, ndmin=1)
+    _mix(mixed, np.empty_like(mixed))
+    return mixed.reshape(np.shape(words))
 
 
 def key(seed: int, step: int, stream: int) -> int:
@@ -56,6 +55,34 @@ def normal(key: int, index: NDArray[np.int64]) -> NDArray[np.float64]:
     first = bits(key, index)
     radius = np.sqrt(-2.0 * np.log(1.0 - _unit(first)))
     return np.asarray(radius * np.cos(2.0 * np.pi * _unit(mix(first ^ SECOND))))
+
+
+class Uniform:
+    """The draws of `uniform` for up to `size` indices in a row, in memory that is used again."""
+
+    def __init__(self, size: int) -> None:
+        self._places = np.arange(size, dtype=np.uint32)
+        self._words = np.empty(size, np.uint32)
+        self._spare = np.empty(size, np.uint32)
+
+    def draw(self, key: int, start: int, out: NDArray[np.float64]) -> None:
+        """Fills `out` with the draws of the indices start, start + 1, ..., all below 2**32."""
+        assert start + out.size <= 1 << 32, start
+        words, spare = self._words[: out.size], self._spare[: out.size]
+        np.add(self._places[: out.size], np.uint32(start), out=words)
+        _mix(words, spare)
+        words ^= np.uint32(key) ^ mix(np.full(1, HIGH))[0]
+        _mix(words, spare)
+        words >>= np.uint32(8)
+        np.multiply(words, 2.0**-24, out=out)
+
+
+def _mix(words: Words, spare: Words) -> None:
+    """Mixes words in place; `spare` is written over."""
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        words ^= np.right_shift(words, np.uint32(shift), out=spare)
+        words *= np.uint32(factor)
+    words ^= np.right_shift(words, np.uint32(16), out=spare)
 
 
 def _unit(words: Words) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import prod
@@ -18,12 +19,13 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from latte.codegen.interp import Run, evaluate
-from latte.compiler.affine import Affine, axis, row_major
-from latte.compiler.expression import Axis, Expression, Number, Position, Random
+from latte.codegen.interp import APPLY, Run, evaluate
+from latte.compiler import random
+from latte.compiler.affine import Affine, axis, constant, row_major
+from latte.compiler.expression import Apply, Axis, Expression, Number, Position, Random
 from latte.compiler.rewrite import rewrite, substitute_locals, walk
 
-PIECE = 1 << 16  # elements evaluated at once: the temporaries stay in the second-level cache
+PIECE = 1 << 14  # elements evaluated at once: the temporaries stay in the second-level cache
 
 Floats = NDArray[np.float32]
 
@@ -56,15 +58,45 @@ def scheduled(schedule: Expression, update: int, epoch: float, total: int) -> fl
 
 def _drawn(path: str, count: int, initial: Expression, seed: int, threads: int) -> Floats:
     values = np.empty(count, np.float32)
-
-    def draw(start: int) -> None:
-        size = min(PIECE, count - start)
-        piece = _placed(initial, path, axis("i") + start)
-        values[start : start + size] = evaluate(piece, (Axis("i", size),), Run(seed=seed))
-
+    placed = _placed(initial, path, constant(0))
+    part = -(-count // (threads * PIECE)) * PIECE
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(draw, range(0, count, PIECE)))
+        starts = range(0, count, part)
+        list(pool.map(lambda s: _fill(values[s : s + part], s, placed, seed), starts))
     return values
+
+
+def _fill(values: Floats, first: int, placed: Expression, seed: int) -> None:
+    """The values from the element `first` on, piece by piece."""
+    draws = tuple(node for node in walk(placed) if isinstance(node, Random))
+    keys = [random.key(seed, 0, node.stream) for node in draws]
+    uniform, room = random.Uniform(PIECE), np.empty((len(draws), PIECE))
+    for start in range(0, values.size, PIECE):
+        out = values[start : start + PIECE]
+        drawn: dict[Expression, NDArray[np.float64]] = {}
+        for node, key, place in zip(draws, keys, room, strict=True):
+            drawn[node] = place[: out.size]
+            if node.kind == "uniform" and first + start + out.size <= 1 << 32:
+                uniform.draw(key, first + start, drawn[node])
+            else:
+                index = np.arange(first + start, first + start + out.size)
+                drawn[node] = getattr(random, node.kind)(key, index)
+        out[:] = _value(placed, drawn)
+
+
+def _value(
+    expression: Expression, drawn: Mapping[Expression, NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """An expression of numbers and draws, as the interpreter evaluates it."""
+    match expression:
+        case Random():
+            return drawn[expression]
+        case Apply("select", operands):
+            return np.where(*(_value(operand, drawn) for operand in operands))
+        case Apply(operator, operands):
+            return APPLY[operator](*(_value(operand, drawn) for operand in operands))
+        case _:
+            return np.asarray(evaluate(expression, (), Run()))
 
 
 def _placed(initial: Expression, path: str, place: Affine) -> Expression:

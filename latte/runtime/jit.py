@@ -56,7 +56,8 @@ class Jit:
     def entries(self, program: Program, phase: Phase, lower: Lower) -> list[Entry]:
         """The code of every kernel of a phase, in order."""
         name = key(
-            "phase", source_version(), self.target.key(), repr(self._machine),
+            "phase", source_version(), self.target.key(),
+            repr(replace(self._machine, flags=frozenset())),  # a set has no fixed order
             _described(program, phase),
         )  # fmt: skip
         stored = self._cache.load(name)
