@@ -9,12 +9,13 @@ exe = compile_net(net, batch=64)               layouts, machine code        code
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from latte.compiler import elaborate as elaboration
 from latte.compiler.net import Net
-from latte.errors import Source, fail
+from latte.errors import Collector, LatteError, Source, fail
 from latte.lang.resolve import Definitions, load_file, load_text
 from latte.options import Options, options
 
@@ -34,12 +35,25 @@ LATER = {"cuda": "CUDA is not in this build", "gpu": "CUDA is not in this build"
 
 def read_file(path: str | Path, extra: tuple[Source, ...] = ()) -> Definitions:
     """A specification from a file, with its imports. Raises LatteError."""
-    return load_file(path, extra)
+    found = Collector()
+    return _sound(load_file(path, extra, found), found)
 
 
 def read_text(text: str, name: str, extra: tuple[Source, ...] = ()) -> Definitions:
     """A specification from text, called `name` in diagnostics. Raises LatteError."""
-    return load_text(text, name, extra=extra)
+    found = Collector()
+    return _sound(load_text(text, name, extra=extra, found=found), found)
+
+
+def _sound(definitions: Definitions, found: Collector) -> Definitions:
+    """The definitions; if names are wrong, one run tells what is wrong with sizes as well."""
+    if found.failed:
+        for net in definitions.nets:
+            if all(formal.default for formal in net.formals):
+                with suppress(LatteError):
+                    elaboration.elaborate(definitions, net.name.text, {}, found)
+        found.raise_errors()
+    return definitions
 
 
 def elaborate(definitions: Definitions, net: str | None, arguments: Mapping[str, Scalar]) -> Net:

@@ -1,8 +1,8 @@
 """What names mean: the definitions of a file, of its imports, and of the library.
 
 In: a path or a text.  Out: `Definitions`, which find a name as a given file sees it: first its own
-definitions, then those of its imports, then those made from Python, then the library's. So a library
-layer keeps the library's `Affine` when the user's file defines another.
+definitions, then those of its imports, then those made from Python, then the library's. So a
+library layer keeps the library's `Affine` when the user's file defines another.
 
     definitions = load("lenet.latte")
     definitions.find(ast.Layer, "Conv", near=definitions.file.source)
@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from latte.errors import Collector, LatteError, Note, Source, Span
 from latte.lang import ast, library
@@ -64,7 +64,7 @@ class Definitions:
             if found := unit.own.get((kind, name)):
                 assert isinstance(found, kind)
                 return found
-        return library.find(kind, name)  # type: ignore[return-value]
+        return cast("Definition | None", library.find(kind, name))
 
     def names(self, kind: type[ast.Definition], near: Source) -> tuple[str, ...]:
         """All names of a kind that a file sees."""
@@ -89,13 +89,16 @@ class Definitions:
             yield from (self.units[name] for name in self.extra if name not in seen)
 
 
-def load_file(path: str | Path, extra: tuple[Source, ...] = ()) -> Definitions:
+def load_file(
+    path: str | Path, extra: tuple[Source, ...] = (), found: Collector | None = None
+) -> Definitions:
     """Read and check a file and its imports; `extra` are texts that the file sees besides.
 
-    Raises LatteError with all problems found.
+    Raises LatteError with all problems found. Where `found` is given, wrong names are only
+    collected there, so that sizes can be looked at in the same run.
     """
     source = read_source(path)
-    return _load(source, Path(path).resolve(), extra)
+    return _load(source, Path(path).resolve(), extra, found)
 
 
 def load_text(
@@ -103,14 +106,17 @@ def load_text(
     name: str = "<text>",
     folder: str | Path | None = None,
     extra: tuple[Source, ...] = (),
+    found: Collector | None = None,
 ) -> Definitions:
     """The same for a text; `folder` is where its imports are looked for."""
     place = Path(folder).resolve() / name if folder else None
-    return _load(source_of(text, name), place, extra)
+    return _load(source_of(text, name), place, extra, found)
 
 
-def _load(source: Source, place: Path | None, extra: tuple[Source, ...]) -> Definitions:
-    found = Collector()
+def _load(
+    source: Source, place: Path | None, extra: tuple[Source, ...], kept: Collector | None
+) -> Definitions:
+    found = Collector() if kept is None else kept
     folder = place.parent if place else None
     loader = _Loader(found, folder)
     if place:
@@ -122,8 +128,10 @@ def _load(source: Source, place: Path | None, extra: tuple[Source, ...]) -> Defi
     from latte.lang.check import check  # it needs the class above
 
     definitions = Definitions(source.name, loader.units, names)
+    unreadable = found.failed
     check(definitions, found)
-    found.raise_errors()
+    if unreadable or kept is None:
+        found.raise_errors()
     return definitions
 
 

@@ -17,32 +17,39 @@ from latte.compiler.elaborate.evaluate import Evaluator
 from latte.compiler.elaborate.report import Report
 from latte.compiler.elaborate.solver import chosen_train, training
 from latte.compiler.elaborate.values import Poison, Poisoned, Value
-from latte.errors import Source, Span, did_you_mean, fail
+from latte.errors import Collector, Source, Span, did_you_mean, fail
 from latte.lang import ast
 
 FRAMES = 10_000  # of Python, for layers nested as deep as `context.DEPTH` allows
 
 
 def elaborate(
-    definitions: Definitions, name: str | None = None, arguments: Mapping[str, Any] | None = None
+    definitions: Definitions,
+    name: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    found: Collector | None = None,
 ) -> forms.Net:
     """The Net that a specification describes.
 
     `name` chooses one of several nets; `arguments` (numbers, truth values, texts, tuples) override
-    formals of the net and `const`s. Raises LatteError with all mistakes found.
+    formals of the net and `const`s. Raises LatteError with all mistakes found, also those
+    that `found` brings: what stands at the same places is not told again.
     """
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, FRAMES))
     try:
-        return _elaborated(definitions, name, arguments)
+        return _elaborated(definitions, name, arguments, found or Collector())
     finally:
         sys.setrecursionlimit(limit)
 
 
 def _elaborated(
-    definitions: Definitions, name: str | None, arguments: Mapping[str, Any] | None
+    definitions: Definitions,
+    name: str | None,
+    arguments: Mapping[str, Any] | None,
+    found: Collector,
 ) -> forms.Net:
-    report = Report(definitions.is_library)
+    report = Report(definitions.is_library, found, told=found.diagnostics)
     given = dict(arguments or {})
     node = chosen(definitions, name)
     constants = Constants(report, definitions, given)

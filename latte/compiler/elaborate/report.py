@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from latte.compiler.elaborate.values import Fault, Poisoned
-from latte.errors import Collector, Note, Source, Span
+from latte.errors import Collector, Diagnostic, Note, Source, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,13 @@ class Frame:
 
 @dataclass(slots=True)
 class Report:
-    """Collects diagnostics; `frames` are the calls around what is being elaborated."""
+    """Collects diagnostics; `frames` are the calls around what is being elaborated, `told` the
+    mistakes found before: nothing more is said about their places."""
 
     is_library: Callable[[Source], bool]
     collector: Collector = field(default_factory=Collector)
     frames: list[Frame] = field(default_factory=list)
+    told: tuple[Diagnostic, ...] = ()
 
     def error(
         self, code: str, message: str, span: Span, *, help: str = "", notes: tuple[Note, ...] = ()
@@ -40,7 +42,8 @@ class Report:
             notes = (*notes, Note("from this line of the library", span))
         elif notes == () and (frame := self._around(span)) is not None:
             notes = (Note(f"in this call of `{frame.name}`", frame.span),)
-        self.collector.error(code, message, place, help=help, notes=notes)
+        if not any(each.span and _overlap(each.span, place) for each in self.told):
+            self.collector.error(code, message, place, help=help, notes=notes)
 
     def fail(
         self, code: str, message: str, span: Span, *, help: str = "", notes: tuple[Note, ...] = ()
@@ -91,3 +94,7 @@ class Report:
         yield span
         for frame in reversed(self.frames):
             yield frame.span
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one.source == other.source and one.start < other.end and other.start < one.end
