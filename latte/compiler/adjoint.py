@@ -50,6 +50,8 @@ from latte.compiler.tables import (
     read,
 )
 
+LONGEST_LET = 200  # nodes of a let that is written out where it is read
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
@@ -105,21 +107,26 @@ def _of_formal(node: Ensemble, entry: Contribution) -> list[Edge]:
 
 
 def stored_lets(neuron: Neuron) -> tuple[str, ...]:
-    """The lets of backward that get a buffer: folds, and what every place of a window reads."""
+    """The lets of backward that get a buffer: folds, what every place of a window reads, and what
+    would be long with the lets that it reads written out."""
     backward = neuron.backward
     if backward is None:
         return ()
     inner = {
         name for entry in backward.contributions if entry.axes for name in _names(entry.expression)
     }
+    weights: dict[str, int] = {}
     stored = []
-    for let in reversed(backward.lets):
-        fold = any(isinstance(node, Fold) for node in walk(let.expression))
-        if fold or let.name in inner:
-            stored.append(let.name)
-        elif let.name in inner:
-            inner |= _names(let.expression)
-    return tuple(reversed(stored))
+    for let in (*neuron.lets, *backward.lets):
+        nodes = list(walk(let.expression))
+        weight = sum(weights.get(node.name, 1) if isinstance(node, Local) else 1 for node in nodes)
+        kept = let.name in neuron.states
+        if not kept and let in backward.lets:
+            fold = any(isinstance(node, Fold) for node in nodes)
+            kept = fold or let.name in inner or weight > LONGEST_LET
+            stored += [let.name] * kept
+        weights[let.name] = 1 if kept else weight
+    return tuple(stored)
 
 
 def kept_lets(neuron: Neuron, formals: set[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import latte
 from latte.build import program_of
 from latte.codegen import interp
 
-STEP = 1e-4
+STEP = 1e-5
 SAMPLES = 6  # elements of each parameter
 TOLERANCE = 1e-6
 
@@ -64,7 +64,8 @@ class Oracle:
             self.arrays[name][...] = 1.0
         if "lengths" in self.arrays:
             self.arrays["lengths"][...] = time
-        self.now = interp.Run(items=batch, steps=time, seed=1)
+        scalars = {"items": batch, "steps": batch * time}
+        self.now = interp.Run(items=batch, steps=time, seed=1, scalars=scalars)
 
     def of_role(self, role: str) -> list[str]:
         return [buffer.name for buffer in self.program.buffers if buffer.role == role]
