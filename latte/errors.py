@@ -17,7 +17,6 @@ Every code has a section in latte/explain/*.md, which `latte explain CODE` print
 
 from __future__ import annotations
 
-import difflib
 import json
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -25,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
 Severity = Literal["error", "warning"]
+LONGEST_GUESSED = 60  # letters of a name for which a likely one is sought
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +210,35 @@ def fail(
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known name that `word` probably meant, or None when nothing is near enough."""
-    choices = sorted(set(known) - {word})
-    for choice in choices:
-        if choice.lower() == word.lower():
-            return choice
-    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6 if len(word) > 3 else 0.5)
-    return near[0] if near and len(word) < 100 else None
+    if len(word) > LONGEST_GUESSED:
+        return None
+    allowed = 0 if len(word) < 3 else 1 if len(word) < 6 else 2 if len(word) < 12 else 3
+    ranked = sorted((_distance(word.lower(), name.lower()), name) for name in {*known} - {word})
+    for distance, name in ranked:
+        if distance <= allowed and distance < len(name):
+            return name
+    longer = [name for _, name in ranked if _begins(word, name) or _begins(name, word)]
+    return longer[0] if longer else None
+
+
+def _begins(short: str, long: str) -> bool:
+    return 3 <= len(short) < len(long) <= 3 * len(short) and long.lower().startswith(short.lower())
+
+
+def _distance(a: str, b: str) -> int:
+    """How many letters to add, drop, change or swap with a neighbour (optimal string alignment)."""
+    if abs(len(a) - len(b)) > 3:
+        return 4
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a):
+        older, before, row = before, row, [i + 1]
+        for j, y in enumerate(b):
+            cost = min(row[j] + 1, before[j + 1] + 1, before[j] + (x != y))
+            if i and j and x == b[j - 1] and a[i - 1] == y:
+                cost = min(cost, older[j - 1] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

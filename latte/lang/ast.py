@@ -1,6 +1,6 @@
 """The syntax tree: what a `.latte` file says, before names and sizes mean anything.
 
-In: nothing.  Out: the node classes; `parse.py` makes them, `resolve.py`, `check.py` and elaborate read them.
+In: nothing.  Out: the node classes; parse.py makes them, the checks and elaborate read them.
 
     scores = image -> Linear(10)
 ->
@@ -168,7 +168,7 @@ class Rest(Node):
 
 @dataclass(frozen=True, slots=True)
 class Window(Node):
-    """`y*stride - pad ..+ kernel by dilation`: from `start`, `count` places, `step` apart (None: 1)."""
+    """`y*stride - pad ..+ kernel by dilation`: `count` places from `start`, `step` apart."""
 
     start: Expression
     count: Expression
@@ -261,7 +261,7 @@ class Branch(Node):
 
 @dataclass(frozen=True, slots=True)
 class Loop(Node):
-    """`for i in x { ... }`, `for c, y in x { ... }`: over the inputs of a window that are present."""
+    """`for i in x { ... }`, `for c, y in x { ... }`: over the inputs of a window that are there."""
 
     axes: tuple[Name, ...]
     window: Expression
@@ -293,7 +293,7 @@ class Require(Node):
 
 @dataclass(frozen=True, slots=True)
 class Param(Node):
-    """`param weight[filters, c, kernel...] = xavier(c) with rate 2, decay 0`; shape `()` without `[]`."""
+    """`param weight[filters, c, kernel...] = xavier(c) with rate 2, decay 0`; no `[]`: shape ()."""
 
     name: Name
     shape: tuple[Item, ...]
@@ -322,7 +322,7 @@ class EnsembleAxis(Node):
 
 @dataclass(frozen=True, slots=True)
 class Ensemble(Node):
-    """`ensemble out[j: size] = Weighted(source[...], weight[j], bias[j])`; axes `()` without `[]`."""
+    """`ensemble out[j: size] = Weighted(source[...], weight[j], bias[j])`; no `[]`: axes ()."""
 
     name: Name
     axes: tuple[EnsembleAxis, ...]
@@ -437,7 +437,7 @@ class Schedule(Node):
 
 @dataclass(frozen=True, slots=True)
 class Neuron(Node):
-    """`neuron ReLU(x) = max(0, x)` (an expression), or `neuron LRN(...) { ... }` (a `NeuronBody`)."""
+    """`neuron ReLU(x) = max(0, x)`, an expression, or `neuron LRN(...) { ... }`, a `NeuronBody`."""
 
     name: Name
     formals: tuple[Formal, ...]

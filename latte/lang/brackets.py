@@ -1,6 +1,6 @@
 """Every bracket and its partner, found before parsing so that a lost one is named at its opener.
 
-In: the tokens of a file.  Out: the tokens with the missing closers put in, and told to the collector.
+In: the tokens of a file.  Out: the tokens with missing closers put in, which the collector is told.
 
     layer A(x {          ->  layer A(x ) {          E0103: this `(` is never closed, at the `(`
 

@@ -249,6 +249,9 @@ class Code:
                 self.gradient(node, formal, ())
             case ast.Index(ast.Attribute(ast.Name() as formal, ast.Name("grad")), items):
                 self.gradient(node, formal, items)
+            case ast.Attribute() | ast.Index(ast.Attribute()):
+                whole = node.target.value if isinstance(node.target, ast.Index) else node.target
+                self.expression(whole)
             case _:
                 message = "only locals can be assigned, and gradients in `backward`"
                 self.room.tell("E0702", message, node.target.span)

@@ -31,13 +31,13 @@ HEAD = re.compile(rf"^({'|'.join(KINDS)})[ \t]+(\w+)", re.MULTILINE)
 Place = tuple[Source, int, int]
 
 
-def find(kind: type[ast.Definition], name: str) -> ast.Definition | None:
+def find(kind: type[ast.Node], name: str) -> ast.Definition | None:
     """The library's definition of a name, or None."""
     place = _index().get((kind, name))
     return _read(place) if place else None
 
 
-def names(kind: type[ast.Definition]) -> tuple[str, ...]:
+def names(kind: type[ast.Node]) -> tuple[str, ...]:
     """The names of a kind that the library defines."""
     return tuple(name for known, name in _index() if known is kind)
 
@@ -48,8 +48,8 @@ def is_library(source: Source) -> bool:
 
 
 @cache
-def _index() -> dict[tuple[type[ast.Definition], str], Place]:
-    index: dict[tuple[type[ast.Definition], str], Place] = {}
+def _index() -> dict[tuple[type[ast.Node], str], Place]:
+    index: dict[tuple[type[ast.Node], str], Place] = {}
     folder = stdlib_folder()
     for path in sorted(folder.rglob("*.latte")):
         source = read_source(path, PREFIX + path.relative_to(folder).as_posix())

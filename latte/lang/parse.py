@@ -1,7 +1,7 @@
 """Text into a syntax tree.
 
-In: a Source.  Out: its `File`, and in the collector every syntax error: after one the parser goes on
-at the next statement.
+In: a Source.  Out: its `File`, and in the collector every syntax error: after one the parser goes
+on at the next statement.
 
     loss SoftmaxLoss(scores, label)
 ->

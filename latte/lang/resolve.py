@@ -66,7 +66,7 @@ class Definitions:
                 return found
         return cast("Definition | None", library.find(kind, name))
 
-    def names(self, kind: type[ast.Definition], near: Source) -> tuple[str, ...]:
+    def names(self, kind: type[Definition], near: Source) -> tuple[str, ...]:
         """All names of a kind that a file sees."""
         own = [n for unit in self._seen_from(near) for k, n in unit.own if k is kind]
         return tuple(dict.fromkeys([*own, *library.names(kind)]))

@@ -1,6 +1,6 @@
 """What every check needs: the definitions as one file sees them, and where to tell mistakes.
 
-In: definitions, a collector, a file.  Out: diagnostics about names and about the arguments of calls.
+In: definitions, a collector, a file.  Out: diagnostics about names and arguments of calls.
 
     Conv(image, 20, kernl = 5)   ->   E0403: `Conv` has no argument `kernl`; did you mean `kernel`?
 """
@@ -21,13 +21,25 @@ FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sigmoid", "abs", "floor", "ceil", "e
 
 # Functions of the language: fewest and most arguments, and the keywords they take.
 TAKES: dict[str, tuple[int, int | None, tuple[str, ...]]] = {
-    **{name: (1, 1, ()) for name in FUNCTIONS},
-    **{"min": (2, None, ()), "max": (2, None, ()), "random": (0, 0, ()), "normal": (0, 0, ())},
-    **{"size": (1, 1, ()), "count": (1, 1, ()), "classes": (1, 1, ())},
-    **{"join": (1, None, ("axis",)), "reshape": (2, 2, ()), "flatten": (1, 1, ())},
-    **{"transpose": (2, 2, ()), "items": (1, 1, ()), "prev": (1, 1, ("initial",))},
-    **{"next": (1, 1, ("initial",)), "last": (1, 1, ()), "steps": (1, 1, ())},
-    **{"norm": (1, 1, ()), "total_norm": (1, 1, ()), "position": (0, 1, ())},
+    **dict.fromkeys(FUNCTIONS, (1, 1, ())),
+    "min": (2, None, ()),
+    "max": (2, None, ()),
+    "random": (0, 0, ()),
+    "normal": (0, 0, ()),
+    "size": (1, 1, ()),
+    "count": (1, 1, ()),
+    "classes": (1, 1, ()),
+    "join": (1, None, ("axis",)),
+    "reshape": (2, 2, ()),
+    "flatten": (1, 1, ()),
+    "transpose": (2, 2, ()),
+    "items": (1, 1, ()),
+    "prev": (1, 1, ("initial",)),
+    "next": (1, 1, ("initial",)),
+    "last": (1, 1, ()),
+    "steps": (1, 1, ()),
+    "norm": (1, 1, ()),
+    "total_norm": (1, 1, ()),
 }
 MATH = (*FUNCTIONS, "min", "max")
 

@@ -100,7 +100,7 @@ class Slip:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """Where a statement broke: `starts` may begin a statement here, `accepted` may stand at place."""
+    """Where a statement broke. `starts` may begin a statement here, `accepted` stand at `place`."""
 
     source: Source
     tokens: list[Token]

@@ -69,7 +69,7 @@ def generate(grammar: str) -> dict[str, Any]:
     from lark import Lark
 
     lark = Lark(grammar, start="file", parser="lalr", lexer="basic", maybe_placeholders=True)
-    table = lark.parser.parser.parser.parse_table  # type: ignore[attr-defined]
+    table = lark.parser.parser.parser.parse_table
     rules = {rule: number for number, rule in enumerate(lark.rules)}
     numbers = _number(table.states, table.start_states["file"])
     words = {t.pattern.value: t.name for t in lark.terminals if WORD.fullmatch(t.pattern.value)}
@@ -115,7 +115,7 @@ def _rule(rule: LarkRule) -> list[Any]:
     gaps = "".join(str(int(gap)) for gap in empty).split("0")
     for position, symbol in enumerate(rule.expansion):
         plan += [(MISSING, 0)] * len(gaps[position])
-        if not (symbol.is_term and symbol.filter_out):
+        if not (symbol.is_term and getattr(symbol, "filter_out", False)):
             plan.append((SPLICE if _nameless(symbol.name, symbol.is_term) else KEEP, position))
     plan += [(MISSING, 0)] * len(gaps[len(rule.expansion)])
     origin = rule.origin.name
@@ -130,7 +130,7 @@ def _nameless(symbol: str, terminal: bool) -> bool:
 
 def _decode(data: dict[str, Any]) -> Tables:
     rules = [
-        Rule(origin, name, length, tuple(map(tuple, plan)), single)  # type: ignore[arg-type]
+        Rule(origin, name, length, tuple((what, at) for what, at in plan), single)
         for origin, name, length, plan, single in data["rules"]
     ]
     patterns = tuple((name, pattern) for name, pattern in data["patterns"])

@@ -1,7 +1,7 @@
 """Each rule of the grammar into its node: one method for each, named like the rule.
 
 In: the children of a rule (nodes, tokens, None for what was left out) and its span.
-Out: a node of ast.py. What no grammar can say (a reduction runs over names) is told to the collector.
+Out: a node of ast.py. What no grammar can say (a reduction runs over names) goes to the collector.
 
     binary(NAME a, TIMES, NAME b)  ->  Binary("*", Name("a"), Name("b"))
 """
@@ -18,8 +18,7 @@ from latte.lang import ast
 from latte.lang.tokens import Token
 
 ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
-Block = tuple[ast.Statement, ...]
-Code = tuple[ast.NeuronStatement, ...]
+PYTHON = {"if", "for", "import", "with", "list", "tuple"}  # rules that Python calls so too
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,7 @@ class Builder:
 
     def build(self, name: str, children: list[Any], span: Span) -> Any:
         """The node of rule `name`."""
-        return getattr(self, name + "_" if name in {"if", "for", "import", "with"} else name)(
-            span, *children
-        )
+        return getattr(self, name + "_" * (name in PYTHON))(span, *children)
 
     # What stands in a file
 
@@ -321,10 +318,10 @@ class Builder:
     def group(self, span: Span, inner: ast.Expression) -> ast.Expression:
         return inner
 
-    def tuple(self, span: Span, *items: ast.Expression | None) -> ast.Tuple:
+    def tuple_(self, span: Span, *items: ast.Expression | None) -> ast.Tuple:
         return ast.Tuple(tuple(item for item in items if item), span=span)
 
-    def list(self, span: Span, items: Part) -> ast.List:
+    def list_(self, span: Span, items: Part) -> ast.List:
         return ast.List(items.values, span=span)
 
     def call(self, span: Span, function: ast.Name | Token, arguments: Part) -> ast.Call:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from functools import cache
 
 from latte.lang.ast import Node
+
+FIELDS: dict[type[Node], tuple[str, ...]] = {}  # what `fields` says, asked once for each class
 
 
 def children(node: Node) -> Iterator[Node]:
@@ -40,6 +41,7 @@ def depth(node: Node) -> int:
     return level
 
 
-@cache
 def _fields(kind: type[Node]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind) if field.name != "span")
+    if kind not in FIELDS:
+        FIELDS[kind] = tuple(field.name for field in fields(kind) if field.name != "span")
+    return FIELDS[kind]
