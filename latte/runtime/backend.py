@@ -26,6 +26,9 @@ class Backend(Protocol):
     def run(self, phase: str, now: Run) -> None:
         """Runs a phase; raises `interp.IndexOutOfRange` where the user's indices are wrong."""
 
+    def prepare(self, phase: str) -> None:
+        """Compiles a phase that was not run yet."""
+
     def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
         """Runs a phase in the pieces that can be told apart: their kernels and seconds."""
 
@@ -49,6 +52,9 @@ class Interpreted:
 
     def run(self, phase: str, now: Run) -> None:
         interp.run(self._program, phase, self._arrays, now)
+
+    def prepare(self, phase: str) -> None:
+        """Nothing to do: a Program is run as it is."""
 
     def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
         start = perf_counter()

@@ -97,6 +97,10 @@ class Native:
         self._call(compiled.schedule, threads)
         self._check_fault(compiled)
 
+    def prepare(self, phase: str) -> None:
+        if phase not in self._phases:
+            self._compile(phase)
+
     def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
         """Runs a phase one kernel (or loop over time) after another: the seconds of each."""
         compiled = self._phases.get(phase) or self._compile(phase)

@@ -214,6 +214,13 @@ class Executable:
                 return found
         return self._nonfinite_value()
 
+    def prepare(self) -> tuple[str, ...]:
+        """Compiles all phases now instead of when each is first run; their names."""
+        names = tuple(phase.name for phase in self._program.phases)
+        for name in names:
+            self._backend.prepare(name)
+        return names
+
     def kernels(self, phase: str) -> tuple[Kernel, ...]:
         """The kernels of a phase before any optimisation, in order."""
         return kernels(self._program.phase(phase).items)

@@ -1,0 +1,214 @@
+"""`latte compile`: make the machine code, or print the net at any stage of its road."""
+
+from __future__ import annotations
+
+import sys
+import time as clock
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from latte.commands.command import (
+    Command,
+    compile_options,
+    load_net,
+    net_argument,
+    not_in_this_build,
+)
+from latte.errors import did_you_mean, fail
+
+if TYPE_CHECKING:
+    from latte.compiler.ir import Program
+    from latte.compiler.vector import Lowered
+    from latte.model import Net
+
+LATER = ("cuda", "ptx", "obj")
+
+
+@click.command(cls=Command)
+@net_argument
+@click.option(
+    "--emit",
+    type=click.Choice(["ast", "net", "program", "vector", "llvm", "asm", *LATER]),
+    help="Print this stage instead of compiling",
+)
+@click.option("--after", metavar="PASS", help="The program after this pass")
+@click.option("--phase", help="Only this phase: forward, backward, update, step, infer, predict")
+@click.option("--mode", type=click.Choice(["train", "infer"]), default="train", help="[train]")
+@click.option("-o", "output", metavar="OUT", help="Write there instead of to stdout")
+@click.option("--explain", is_flag=True, help="Tell what each pass changed")
+@click.option("--report", metavar="DIR", help="Write every stage to a folder")
+@compile_options
+def command(
+    file: str,
+    definitions: tuple[str, ...],
+    format: str,
+    emit: str | None,
+    after: str | None,
+    phase: str | None,
+    mode: str,
+    output: str | None,
+    explain: bool,
+    report: str | None,
+    batch: int | None,
+    threads: int | None,
+    target: str,
+    seed: int,
+    time: int | None,
+) -> None:
+    """Compile a net into the cache, or print it: as ast, net, program, vector code, LLVM, assembly.
+
+    \b
+      latte compile lenet.latte
+      latte compile lenet.latte --emit net
+      latte compile lenet.latte --emit program --after simplify --phase forward
+      latte compile lenet.latte --emit llvm -o lenet.ll
+    """
+    if target in LATER or emit in LATER:
+        not_in_this_build(f"`{emit if emit in LATER else target}`", "targets are cpu and interp")
+    net = load_net(file, definitions)
+    size = batch or net.training.batch
+    if emit is None and after is None and not explain and report is None:
+        _compile(net, size, target, threads, mode, time, seed)
+        return
+    stage = emit or "program"
+    if stage in {"ast", "net"} and after is None and not (explain or report):
+        _write(_front(net, stage), output)
+        return
+    program = _program(net, size, mode, time)
+    if explain:
+        _explain(program)
+    elif report:
+        _report(net, program, Path(report))
+    else:
+        _write(_back(program, stage, after, phase), output)
+
+
+def _compile(
+    net: Net, batch: int, target: str, threads: int | None, mode: str, time: int | None, seed: int
+) -> None:
+    """Make all phases; the machine code stays in the cache."""
+    start = clock.perf_counter()
+    exe = net.compile(batch, target=target, threads=threads, mode=mode, time=time, seed=seed)
+    phases = exe.prepare()
+    seconds = clock.perf_counter() - start
+    click.echo(f"{net.elaborated.name}: {', '.join(phases)} ready in {seconds:.2f} s")
+
+
+def _front(net: Net, stage: str) -> str:
+    """The stages before there is a Program."""
+    if stage == "ast":
+        from latte.lang.outline import outline
+
+        return outline(net.definitions.file)
+    from latte.compiler.show import show_net
+
+    return show_net(net.elaborated)
+
+
+def _program(net: Net, batch: int, mode: str, time: int | None) -> Program:
+    from latte import build
+
+    timed = any(entry.time for entry in net.elaborated.inputs)
+    if timed and time is None:
+        fail("E0913", "this net has a time axis", help="give --time T, the longest sequence")
+    chosen: build.Mode = "infer" if mode == "infer" else "train"
+    return build.program_of(net.elaborated, batch=batch, time=time or 1, mode=chosen)
+
+
+def _back(program: Program, stage: str, after: str | None, phase: str | None) -> str:
+    """The Program after a pass, or what the code generator made of it in the end."""
+    from latte.compiler.machine import host
+    from latte.compiler.pipeline import optimize, stages
+    from latte.compiler.show import show_program
+
+    names = [entry.name for entry in program.phases]
+    if phase is not None and phase not in names:
+        fail("E0959", f"there is no phase `{phase}`", help=f"there are {', '.join(names)}")
+    if after is not None or stage == "program":
+        found = dict(stages(program, host()))
+        wanted = after or next(iter(found))
+        if wanted not in found:
+            hint = did_you_mean(wanted, found) or f"the passes are {', '.join(found)}"
+            fail("E0959", f"there is no pass `{wanted}`", help=hint)
+        return show_program(_only(found[wanted], phase))
+    return "\n\n".join(_code(_only(optimize(program, host()), phase), stage))
+
+
+def _only(program: Program, phase: str | None) -> Program:
+    """A Program with one of its phases."""
+    from dataclasses import replace
+
+    if phase is None:
+        return program
+    return replace(program, phases=(program.phase(phase),))
+
+
+def _code(program: Program, stage: str) -> Iterator[str]:
+    """Each kernel's vector code, LLVM module or assembly, with a heading."""
+    from latte import build
+    from latte.compiler.ir import kernels
+    from latte.compiler.machine import host
+
+    printed = _printer(stage)
+    sign = {"llvm": ";", "asm": "#"}.get(stage, "#")
+    for phase in program.phases:
+        for kernel in kernels(phase.items):
+            lowered = build.lower_kernel(kernel, program, host())
+            yield f"{sign} {phase.name}: {kernel.name}\n{printed(lowered)}"
+
+
+def _printer(stage: str) -> Callable[[Lowered], str]:
+    from latte.codegen.llvm import module
+    from latte.compiler.machine import host
+    from latte.compiler.vector import show
+
+    if stage == "vector":
+        return lambda lowered: show(lowered.function)
+    if stage == "llvm":
+        return lambda lowered: module([lowered.function], host().fma)
+    from latte.codegen.llvm_object import assembly, host_target
+
+    target = host_target(host())
+    return lambda lowered: assembly(module([lowered.function], host().fma), target)
+
+
+def _explain(program: Program) -> None:
+    """What each pass did, in numbers: kernels and buffers before and after."""
+    from latte.compiler.ir import kernels
+    from latte.compiler.machine import host
+    from latte.compiler.pipeline import stages
+
+    before = None
+    for name, after in stages(program, host()):
+        counts = ", ".join(f"{p.name} {len(kernels(p.items))}" for p in after.phases)
+        change = (
+            "unchanged" if after is before else f"{len(after.buffers)} buffers; kernels: {counts}"
+        )
+        click.echo(f"{name:12} {change}")
+        before = after
+
+
+def _report(net: Net, program: Program, folder: Path) -> None:
+    """Every stage as a numbered file."""
+    from latte.compiler.machine import host
+    from latte.compiler.pipeline import stages
+    from latte.compiler.show import show_program
+
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = [("ast", _front(net, "ast")), ("net", _front(net, "net"))]
+    texts += [(name, show_program(after)) for name, after in stages(program, host())]
+    texts += [(stage, _back(program, stage, None, None)) for stage in ("vector", "llvm")]
+    for number, (name, text) in enumerate(texts, 1):
+        place = folder / f"{number:02d}_{name}.txt"
+        place.write_text(text + "\n")
+        click.echo(str(place))
+
+
+def _write(text: str, output: str | None) -> None:
+    if output is None:
+        sys.stdout.write(text.rstrip("\n") + "\n")
+    else:
+        Path(output).write_text(text.rstrip("\n") + "\n")
