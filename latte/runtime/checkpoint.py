@@ -62,6 +62,8 @@ def write_checkpoint(folder: Path, exe: Executable, position: Position) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for torn in folder.glob(f".{PREFIX}*.part"):  # of a run that was killed
+            shutil.rmtree(torn, ignore_errors=True)
         place = folder / f"{PREFIX}{_newest_number(folder) + 1:06d}"
         beside = folder / f".{place.name}.{os.getpid()}.part"
         try:

@@ -203,7 +203,7 @@ def _resumed(resume: str | Path | None, listener: Listener) -> Path | None:
 def _checked(job: Job, start: Position) -> Position:
     """A resumed run must cut the same data into the same batches. Raises E0954."""
     for what, now, then in (
-        ("batches", job.batch, start.batch),
+        ("items in a batch", job.batch, start.batch),
         ("items", len(job.data), start.items),
     ):
         if then and now != then:
