@@ -29,6 +29,7 @@ TAKES: dict[str, tuple[int, int | None, tuple[str, ...]]] = {
     "size": (1, 1, ()),
     "count": (1, 1, ()),
     "classes": (1, 1, ()),
+    "position": (0, 1, ()),
     "join": (1, None, ("axis",)),
     "reshape": (2, 2, ()),
     "flatten": (1, 1, ()),
