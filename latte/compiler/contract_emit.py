@@ -91,7 +91,7 @@ class _Nest:
     waiting: list[Affine] = field(default_factory=list)
     first_chunk: list[Term] = field(default_factory=list)
     last_chunk: list[Term] = field(default_factory=list)
-    places: Point = ()
+    tile_number: Integer = 0
 
     # Loops
 
@@ -129,7 +129,7 @@ class _Nest:
             return
         begin, end = _share(part, rows.count, parts)
         with self.b.loop(begin, end) as tile:
-            start = self._tile_start(rows, tile)
+            start, self.tile_number = self._tile_start(rows, tile), tile
             with ExitStack() as stack:
                 if rows.axis.symbol:
                     stack.enter_context(self.b.when(_less(start, self.length(rows.axis))))
@@ -227,8 +227,10 @@ class _Nest:
         foreseen badly. The rest, if there may be one, follows one by one."""
         count = self._most(0, _difference(end, begin))
         whole = count - count % UNROLL
-        for start, stop, step in ((begin, begin + whole, UNROLL), (begin + whole, end, 1)):
-            if isinstance(count, int) and (whole if step > 1 else count - whole) == 0:
+        middle = begin + whole
+        parts = ((begin, middle, UNROLL, whole), (middle, end, 1, count - whole))
+        for start, stop, step, places in parts:
+            if isinstance(places, int) and places == 0:
                 continue
             with self.b.loop(start, stop, step, guarded=not isinstance(count, int)) as place:
                 for number in range(step):
@@ -272,7 +274,24 @@ class _Nest:
             start = start + value
         return start
 
+    def _prefetch(self) -> None:
+        """Asks for what the next chunk will read: a line of a splat factor that lies along the
+        tile's rows, and a line of a streamed lane factor, another one in each tile."""
+        for number, vector in self.plan.prefetched:
+            factor, last = self.contraction.factors[number], self.plan.chunks[-1]
+            ahead = factor.coefficient(last.axis.name) * last.size
+            place = self._place(factor, self.origin) + ahead
+            if vector:
+                place = place + (self.tile_number % self.plan.vectors) * self.width
+            self.b.prefetch(self.pointers[factor.buffer], place, 2)
+
+    @property
+    def origin(self) -> Point:
+        """The first place of a tile."""
+        return (0,) * (2 + len(self.plan.whole))
+
     def _multiply(self, tile: dict[Point, Accumulator]) -> None:
+        self._prefetch()
         loaded: dict[tuple[int, int], Term] = {}
         for point, accumulator in tile.items():
             factors = []

@@ -24,6 +24,7 @@ from latte.compiler.machine import Machine
 
 LATENCY = 4  # cycles from one fma to the next on the same accumulator; two start in a cycle
 MOST_VECTORS = 6
+STREAMED = 64  # tiles for which a lane factor is read, below which memory is the limit
 BYTES = 4
 THREADS = ((2, 0.6), (4, 0.2), (8, 0.2))  # numbers of threads that units should suit
 
@@ -56,7 +57,8 @@ class Chunk:
 class Plan:
     """Loops from the outside: units (lane block, `outer`, part of the tiles, part of the first of
     `others`), chunks, tiles, others, then `summed` with one register tile of accumulators:
-    tile's width x all of `whole` x `vectors`."""
+    tile's width x all of `whole` x `vectors`. `prefetched` are factors by number, and whether they
+    have the lanes."""
 
     lane: Axis
     vectors: int
@@ -69,6 +71,7 @@ class Plan:
     other_parts: int
     chunks: tuple[Chunk, ...]
     summed: tuple[Axis, ...]
+    prefetched: tuple[tuple[int, bool], ...] = ()
 
     @property
     def units(self) -> int:
@@ -95,10 +98,33 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     streamed = reused(contraction, lane.name)
     summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
     places = (rows.count if rows else 1) * prod(a.size for a in others)
-    fits = machine.l1 * 3 // 4 // (vectors * machine.width * BYTES)
+    streams = places // (row_parts * other_parts) < STREAMED
+    fits = machine.l1 * (1 if streams else 2) * 3 // 8 // (vectors * machine.width * BYTES)
     chunks = _chunks(contraction, summed, fits, machine) if places > 1 else ()
+    prefetched = _prefetched(contraction, lane, rows, chunks, streams)
     return Plan(
-        lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed
+        lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed,
+        prefetched,
+    )  # fmt: skip
+
+
+def _prefetched(
+    contraction: Contraction,
+    lane: Axis,
+    rows: Tiles | None,
+    chunks: tuple[Chunk, ...],
+    streams: bool,
+) -> tuple[tuple[int, bool], ...]:
+    """Splat factors that lie along the rows, one line for each place of the sum; lane factors
+    that are read from far away for a few tiles only."""
+    if not chunks or rows is None:
+        return ()
+    return tuple(
+        (number, bool(factor.coefficient(lane.name)))
+        for number, factor in enumerate(contraction.factors)
+        if factor.coefficient(chunks[-1].axis.name)
+        and (streams if factor.coefficient(lane.name)
+             else factor.coefficient(rows.axis.name) == 1)
     )  # fmt: skip
 
 
@@ -215,7 +241,8 @@ def _cost(
         work += times * fmas
     work *= count / (-(-count // vectors) * vectors)
     run_time = 0.004 if rows and rows.axis.symbol else 0.0  # a partial batch wastes rows
-    return cycles / work + run_time
+    along = any(f.coefficient(rows.axis.name) == 1 for f in contraction.factors) if rows else True
+    return cycles / work + run_time + (0.0 if along else 0.02) + 0.01 * len(whole)
 
 
 def _chunks(
