@@ -199,6 +199,8 @@ class _Target:
         folds: list[tuple[Box, list[Piece], str]] = []
         for edge in edges:
             box, pieces = self._gather(edge)
+            if any(start == stop for start, stop in box):
+                continue  # all of the reader's windows lie outside
             if pieces is None:
                 found += self._scatter(edge, box)
             elif len(pieces) == 1 and not _is_sum(pieces[0]):
