@@ -301,7 +301,8 @@ def _reduce(
     body = np.where(present, body, NEUTRAL[operator]).astype(np.float64)
     body = np.broadcast_to(body, np.broadcast_shapes(body.shape, (1,) * grid.rank))
     body = np.broadcast_to(body, body.shape[: grid.rank - depth] + grid.sizes[grid.rank - depth :])
-    body = body.reshape((*body.shape[: grid.rank - depth], -1))
+    outer = grid.rank - depth
+    body = body.reshape((*body.shape[:outer], math.prod(body.shape[outer:])))
     if operator in ("argmax", "argmin"):
         place = getattr(np, operator)(body, axis=-1)
         inside = np.broadcast_to(flat, flat.shape[: grid.rank - depth] + grid.sizes[-depth:])

@@ -35,6 +35,8 @@ def lower(kernel: Kernel, program: Program, machine: Machine) -> Lowered:
     are the function's argument `t`."""
     scope = Scope(Builder(kernel.name), program, machine.width)
     scope.written = frozenset(write.buffer for write in kernel.writes)
+    if any(entry.size == 0 for entry in kernel.axes):
+        return Lowered(scope.b.function(), (), Units(0, False))
     scope.add_lets(kernel.lets)
     scope.declare(kernel.axes)
     _serial_axis(scope, kernel)
