@@ -213,7 +213,10 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     if len(word) > LONGEST_GUESSED:
         return None
     allowed = 0 if len(word) < 3 else 1 if len(word) < 6 else 2 if len(word) < 12 else 3
-    ranked = sorted((_distance(word.lower(), name.lower()), name) for name in {*known} - {word})
+    names = sorted({*known} - {word}, key=lambda name: (-len(name), name))
+    ranked = sorted(
+        ((_distance(word.lower(), name.lower()), name) for name in names), key=lambda pair: pair[0]
+    )
     for distance, name in ranked:
         if distance <= allowed and distance < len(name):
             return name
