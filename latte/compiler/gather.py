@@ -172,7 +172,8 @@ def _rank(equation: tuple[Affine, Index], state: _State) -> int:
         return _GUARD
     if len(terms) == 1 and abs(next(iter(terms.values()))) == 1:
         return _SINGLE
-    if _remainder(terms, sizes) is not None:
+    pair = _remainder(terms, sizes)
+    if pair is not None and _divides(state, left, right, terms, sizes[pair[1]]):
         return _DIVIDE
     largest = max(terms, key=lambda name: sizes[name])
     if abs(terms[largest]) == 1:
@@ -202,6 +203,17 @@ def _remainder(terms: Mapping[str, int], sizes: Mapping[str, int]) -> tuple[str,
         if terms[part] == 1 and terms[whole] == sizes[part] > 1:
             return whole, part
     return None
+
+
+def _divides(
+    state: _State, left: Affine, right: Affine, terms: Mapping[str, int], size: int
+) -> bool:
+    """Whether `place // size` can become an axis; if not, residue classes are better."""
+    plain = _plain(left, right, terms, state)
+    if plain is None or size > LARGEST_STRIDE:
+        return True
+    along = next(a for a in state.axes if a.name == plain[0])
+    return plain[1] % size == 0 and along.size % size == 0
 
 
 def _fixed(state: _State, left: Affine, right: Index) -> _State:

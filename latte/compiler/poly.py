@@ -29,12 +29,14 @@ def ranges_of(axes: Iterable[Axis]) -> dict[str, tuple[int, int]]:
     return {entry.name: (0, entry.size - 1) for entry in axes}
 
 
-def bounds(index: Affine, ranges: Ranges) -> tuple[int, int]:
-    """The least and greatest value of an index where each axis is in its range: exact."""
-    if index.is_linear or _once(index):
+def bounds(index: Affine, ranges: Ranges, where: Iterable[Guard] = ()) -> tuple[int, int]:
+    """The least and greatest value of an index where each axis is in its range and all guards
+    hold: exact. (0, 0) where that is nowhere."""
+    guards = tuple(where)
+    if not guards and (index.is_linear or _once(index)):
         return index.bounds(ranges)
-    used = tuple(sorted((name, *ranges[name]) for name in index.axes()))
-    return _extremes(index, used)
+    names = index.axes().union(*(guard.index.axes() for guard in guards))
+    return _extremes(index, tuple(sorted((name, *ranges[name]) for name in names)), guards)
 
 
 def always(guard: Guard, ranges: Ranges) -> bool:
@@ -152,15 +154,17 @@ def _map(text: str) -> isl.Map:
 
 
 @lru_cache(maxsize=4096)
-def _extremes(index: Affine, used: tuple[tuple[str, int, int], ...]) -> tuple[int, int]:
+def _extremes(
+    index: Affine, used: tuple[tuple[str, int, int], ...], guards: tuple[Guard, ...]
+) -> tuple[int, int]:
     names = {name: f"a{number}" for number, (name, _, _) in enumerate(used)}
-    where = " and ".join(f"{low} <= {names[name]} <= {high}" for name, low, high in used)
-    values = isl.Set(f"{{ [v] : exists {', '.join(names.values())} : v = {_text(index, names)}"
-                     f" and {where} }}")  # fmt: skip
-    assert not values.is_empty(), "an index over an empty range"
-    low = values.dim_min_val(values.find_dim_by_name(isl.dim_type.set, "v"))
-    high = values.dim_max_val(values.find_dim_by_name(isl.dim_type.set, "v"))
-    return low.to_python(), high.to_python()
+    where = [f"{low} <= {names[name]} <= {high}" for name, low, high in used]
+    where += [f"v = {_text(index, names)}", *(_condition(guard, names) for guard in guards)]
+    values = isl.Set(f"{{ [v] : exists {', '.join(names.values())} : {' and '.join(where)} }}")
+    if values.is_empty():
+        return 0, 0
+    place = values.find_dim_by_name(isl.dim_type.set, "v")
+    return values.dim_min_val(place).to_python(), values.dim_max_val(place).to_python()
 
 
 def _condition(guard: Guard, names: Mapping[str, str]) -> str:
@@ -180,7 +184,7 @@ def _atom(atom: str | Floor, names: Mapping[str, str]) -> str:
 
 
 def _once(index: Affine) -> bool:
-    """True where every axis occurs once, so that interval arithmetic is exact... for one term."""
+    """True for one term, for which interval arithmetic is exact: floors keep the order."""
     return len(index.terms) <= 1 and all(
         isinstance(atom, str) or atom.numerator.is_linear or _once(atom.numerator)
         for atom, _ in index.terms

@@ -223,6 +223,8 @@ class _Target:
         axes = self._axes(names)
         found = flow(self.tables, edge, axes, names)
         around = self._around(axes)
+        if any(start >= stop for start, stop in found.box):
+            return found.box, []
         return found.box, gather(found.scatter, axes, names, found.box, found.places, around)
 
     def _seed(self, loss: Loss) -> tuple[Box, Piece, str]:

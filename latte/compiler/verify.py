@@ -29,6 +29,7 @@ from latte.compiler.expression import (
     Training,
 )
 from latte.compiler.ir import Buffer, Kernel, Program, Serial
+from latte.compiler.poly import bounds
 from latte.compiler.rewrite import children
 from latte.compiler.show import show
 
@@ -153,12 +154,18 @@ class _Scope:
         ranges = {axis.name: (0, axis.size - 1) for axis in self.axes}
         if not index.axes() <= ranges.keys():
             return
-        low, high = index.bounds(ranges)
+        low, high = bounds(index, ranges)
         guards = {guard.index for guard in self.where if not guard.modulus}
         below = low < 0 and not self.implied(index, guards)
         above = high >= size and not self.implied(as_affine(size - 1) - index, guards)
-        if below or above:
+        if (below or above) and not self.inside_where(index, size, ranges):
             yield f"index {index} of {name} may leave 0 .. {size - 1}"
+
+    def inside_where(self, index: Affine, size: int, ranges: Mapping[str, tuple[int, int]]) -> bool:
+        """Whether the guards together keep the index inside: asks isl."""
+        where = [guard for guard in self.where if guard.index.axes() <= ranges.keys()]
+        low, high = bounds(index, ranges, where)
+        return 0 <= low and high < size
 
     def implied(self, index: Affine, guards: set[Affine]) -> bool:
         """True where a guard says that the index is not negative, or a positive multiple of it."""
