@@ -20,6 +20,7 @@ from latte.compiler.expression import (
     Local,
     Number,
     Position,
+    Scalar,
 )
 from latte.compiler.gather import Scatter
 from latte.compiler.instance import Instance
@@ -39,6 +40,7 @@ from latte.compiler.rewrite import substitute_locals, walk
 from latte.compiler.simplify import ZERO, simplify
 from latte.compiler.synthesize_forward import Frame, frame, instance, kept_name
 from latte.compiler.tables import (
+    CARRY,
     LENGTHS,
     Names,
     Source,
@@ -351,5 +353,7 @@ def _present(tables: Tables, edge: Edge, body: Instance) -> tuple[Expression, ..
                 return (before_end(tables, item, step + 1),)
             last = Apply("sub", (Load(LENGTHS, (item,)), Number(1.0)))
             return (Apply("eq", (Position(step), last)),)
+        case Moment.PREVIOUS:
+            return (Apply("le", (Scalar(CARRY), ZERO)),)
         case _:
             return ()

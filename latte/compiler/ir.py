@@ -18,6 +18,7 @@ from latte.compiler.expression import Axis, Expression, Guard, Index, Let
 Element = Literal["f32", "i32", "u8"]
 Role = Literal[
     "input",  # fed by the caller
+    "carried",  # an ensemble's value at the last step of the call before
     "value",  # of an ensemble
     "kept",  # computed in forward for backward (a winner's index, a state)
     "gradient",  # of an ensemble's value

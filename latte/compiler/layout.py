@@ -27,7 +27,7 @@ from latte.compiler.machine import Machine
 from latte.compiler.rewrite import walk
 
 STORED_ALIKE = {"parameter": "parameter", "parameter gradient": "parameter", "state": "parameter"}
-FIXED = frozenset({"input", "result", "running"})
+FIXED = frozenset({"input", "carried", "result", "running"})
 MOST_VECTORS = 6  # of lanes in one block
 BREAK = 512  # bytes: rows that are a multiple of it would meet in few sets of the caches
 

@@ -26,7 +26,7 @@ from latte.compiler.share import order
 from latte.compiler.synthesize_backward import Plan, backward, plan
 from latte.compiler.synthesize_forward import forward, kept_name, result_name, results
 from latte.compiler.synthesize_update import new_name, norm_name, part_name, state_name, update
-from latte.compiler.tables import LENGTHS, Tables, tables
+from latte.compiler.tables import LENGTHS, Tables, carried_name, tables
 
 Mode = Literal["train", "infer"]
 
@@ -160,6 +160,11 @@ def _buffers(tables: Tables, net: Net, known: Plan, mode: str) -> Iterator[Buffe
         yield _buffer(tables, entry.name, entry.name, "input", element)
     if any(source.time for source in tables.sources.values()):
         yield Buffer(LENGTHS, (tables.items,), "input", LENGTHS, "i32")
+    for source in tables.sources.values():
+        if source.batch and source.time and source.view is None:
+            yield Buffer(
+                carried_name(source.name), (tables.items, *source.axes), "carried", source.name
+            )
     for parameter in net.parameters:
         yield _buffer(tables, parameter.name, parameter.name, "parameter")
     for running in net.runnings:

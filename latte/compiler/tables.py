@@ -20,11 +20,13 @@ from latte.compiler.expression import (
     Load,
     Number,
     Position,
+    Scalar,
 )
 from latte.compiler.net import Connection, Moment, Net, Value, View
 from latte.compiler.simplify import ZERO
 
 LENGTHS = "lengths"  # the buffer of how many steps each item has
+CARRY = "carry"  # the scalar: 1 where a sequence goes on from the call before, else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,25 @@ def read(
             return load
     initial = connection.initial
     first = ZERO if initial is None else read(tables, initial, point, window)
+    if connection.moment is Moment.PREVIOUS:
+        first = _carried(tables, load, first)
     return Apply("select", (present, load, first))
+
+
+def carried_name(node: str) -> str:
+    """The buffer with a node's values at the last step of the call before."""
+    return f"{node}.carried"
+
+
+def _carried(tables: Tables, load: Load, first: Expression) -> Expression:
+    """What prev(h) sees at step 0: h at the last step of the call before where the sequence goes
+    on, else its initial value. No gradient flows into an earlier call."""
+    source = tables.sources[load.buffer]
+    if not (source.batch and source.time):
+        return first
+    item, _, *own = load.index
+    goes_on = Apply("gt", (Scalar(CARRY), ZERO))
+    return Apply("select", (goes_on, Load(carried_name(load.buffer), (item, *own)), first))
 
 
 def moment(connection: Connection, point: Point, places: Mapping[str, Index]) -> Index | None:

@@ -72,7 +72,7 @@ class Native:
     ) -> None:
         self._program = program
         self._lower = lower
-        self._keep = keep
+        self._keep = keep | {b.origin for b in program.buffers if b.role == "carried"}
         self._guard = guard
         self._machine = machine or host()
         self._jit = Jit(self._machine, cache or Cache(None))

@@ -11,41 +11,28 @@ inference share memory between values, and tell clearly when one is gone.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latte.codegen.interp import IndexOutOfRange, Run
-from latte.compiler.ir import Buffer, Kernel, Program, kernels
+from latte.compiler.ir import Buffer, Program
 from latte.compiler.net import Input, Join, Net, View
 from latte.compiler.plan_memory import loaded
+from latte.compiler.tables import CARRY
 from latte.errors import did_you_mean, fail
 from latte.runtime import weights
 from latte.runtime.backend import Backend
-from latte.runtime.feed import Feed, Limits, feed
+from latte.runtime.feed import Feed, Limits, as_array, feed
 from latte.runtime.initial import initial_values, scheduled
 from latte.runtime.nodes import find_node, viewed
+from latte.runtime.nonfinite import NonFinite, first_nonfinite
 from latte.runtime.stored import Stored
 
 Array = NDArray[Any]
 Mode = Literal["train", "infer"]
-
-
-@dataclass(frozen=True, slots=True)
-class NonFinite:
-    """The first number that is infinite or not a number: what it is of, and where."""
-
-    kind: str
-    name: str
-    index: tuple[int, ...]
-    value: float
-
-    def __str__(self) -> str:
-        place = f"[{', '.join(map(str, self.index))}]" if self.index else ""
-        return f"{self.kind} `{self.name}`{place} is {self.value}"
 
 
 class Executable:
@@ -81,7 +68,9 @@ class Executable:
         self._limits = Limits(_largest(program, "n"), _largest(program, "t"))
         self._ready = False
         self._phase = ""
+        self._goes_on = False
         self._feed: Feed | None = None
+        self._state: dict[str, Array] | None = {}
         self.params = self._stored("parameter", ("parameter",))
         self.grads = self._stored("gradient", ("parameter gradient",))
         self.running = self._stored("running value", ("running",))
@@ -174,6 +163,8 @@ class Executable:
         if self.net.output is None:
             fail("E0909", "the net has no output: nothing is bound before its first loss")
         whole = self._checked("predict", inputs, lengths)
+        if carry:
+            self._check_items(whole)
         parts = []
         for start in range(0, whole.items, self.batch):
             part = whole.part(start, min(start + self.batch, whole.items))
@@ -182,6 +173,19 @@ class Executable:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     # What came of it
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """The last step's values of the ensembles that `prev` reads, [batch, axes...] by name.
+        `carry=True` starts the next call from them; they can be assigned (`{}`: from the start).
+        """
+        if self._state is None:
+            self._state = {buffer.origin: self._last(buffer) for buffer in self._carried()}
+        return self._state
+
+    @state.setter
+    def state(self, values: Mapping[str, object]) -> None:
+        self._state = {name: as_array(value) for name, value in values.items()}
 
     @property
     def losses(self) -> dict[str, float]:
@@ -203,32 +207,16 @@ class Executable:
     def find_nonfinite(self) -> NonFinite | None:
         """Looks for the first infinite or undefined number: in the parameters, then by running
         the last batch once more. Tells nothing about how it came to be elsewhere."""
-        for kind, arrays in (("parameter", self.params), ("running value", self.running)):
-            for name, array in arrays.items():
-                if found := _nonfinite(kind, name, array):
-                    return found
+        kept = (("parameter", self.params), ("running value", self.running))
+        for kind, arrays in kept:
+            if found := first_nonfinite(kind, arrays.items()):
+                return found
         if self._feed is None:
             return None
-        for name, array in self._feed.arrays.items():
-            if found := _nonfinite("input", name, array):
-                return found
-        return self._nonfinite_value()
-
-    def prepare(self) -> tuple[str, ...]:
-        """Compiles all phases now instead of when each is first run; their names."""
-        names = tuple(phase.name for phase in self._program.phases)
-        for name in names:
-            self._backend.prepare(name)
-        return names
-
-    def kernels(self, phase: str) -> tuple[Kernel, ...]:
-        """The kernels of a phase before any optimisation, in order."""
-        return kernels(self._program.phase(phase).items)
-
-    def timed(self, phase: str) -> list[tuple[tuple[Kernel, ...], float]]:
-        """Runs a phase on what was fed last, kernel by kernel: the seconds of each (and of each
-        loop over time as a whole). `step` and `update` change the weights."""
-        return self._backend.timed(phase, self._now(phase))
+        if found := first_nonfinite("input", self._feed.arrays.items()):
+            return found
+        self._run_fed("forward" if self.mode == "train" else "infer", self._feed, False)
+        return first_nonfinite("value", self._values())
 
     # Files and settings
 
@@ -273,10 +261,13 @@ class Executable:
         self, phase: str, inputs: Mapping[str, object], lengths: object, carry: bool
     ) -> None:
         fed = self._checked(phase, inputs, lengths)
+        self._check_items(fed)
+        self._run_fed(phase, fed, carry)
+
+    def _check_items(self, fed: Feed) -> None:
         if fed.items > self.batch:
             text = f"{fed.items} items were given, compiled were at most {self.batch}"
             fail("E0905", text, help=f"compile with batch={fed.items}, or give fewer at once")
-        self._run_fed(phase, fed, carry)
 
     def _checked(self, phase: str, inputs: Mapping[str, object], lengths: object) -> Feed:
         declared = {entry.name for entry in self.net.inputs}
@@ -286,6 +277,7 @@ class Executable:
 
     def _run_fed(self, phase: str, fed: Feed, carry: bool) -> None:
         self._prepare()
+        self._carry(fed if carry else None)
         self._feed = fed
         for name, array in fed.arrays.items():
             if name in self._buffers:
@@ -293,6 +285,30 @@ class Executable:
         if "lengths" in self._buffers:
             self._backend.write("lengths", fed.lengths)
         self._run(phase)
+        self._state = None
+
+    def _carried(self) -> list[Buffer]:
+        return [buffer for buffer in self._buffers.values() if buffer.role == "carried"]
+
+    def _carry(self, fed: Feed | None) -> None:
+        """Writes where a sequence goes on from: nothing is carried into the first call."""
+        self._goes_on = fed is not None and bool(self.state)
+        if fed is None or not self._goes_on:
+            return
+        for buffer in self._carried():
+            shape = (fed.items, *(axis.size for axis in buffer.axes[1:]))
+            values = self.state.get(buffer.origin)
+            if values is None or values.shape != shape:
+                found = "nothing" if values is None else f"the shape {list(values.shape)}"
+                text = f"the state of `{buffer.origin}` is {found}, expected {list(shape)}"
+                fail("E0907", text, help="carry=True needs the same items in every call")
+            self._backend.write(buffer.name, np.asarray(values, np.float32))
+
+    def _last(self, carried: Buffer) -> Array:
+        """An ensemble's values at every item's last step."""
+        assert self._feed is not None
+        values = self._fetch(self._buffers[carried.origin])
+        return np.asarray(values[np.arange(self._feed.items), self._feed.lengths - 1])
 
     def _run(self, phase: str) -> None:
         try:
@@ -307,6 +323,7 @@ class Executable:
             "items": float(self._feed.items),
             "steps": float(self._feed.lengths.sum()),
             "update": float(self.step_count),
+            CARRY: float(self._goes_on),
         }
         if phase in ("update", "step"):
             scalars |= {f"solver.{name}": value for name, value in self.hypers().items()}
@@ -366,17 +383,14 @@ class Executable:
         }
         return Stored(kind, chosen, self._fetch, write)
 
-    def _nonfinite_value(self) -> NonFinite | None:
-        assert self._feed is not None
-        self._run_fed("forward" if self.mode == "train" else "infer", self._feed, False)
+    def _values(self) -> Iterator[tuple[str, Array]]:
+        """The value of every node that can be read, in the order of the net."""
         for node in self.net.nodes:
             buffer = self._buffers.get(node.name)
-            if buffer is None:
-                continue
-            array = self._backend.read(buffer.name, self._sizes(buffer), self._phase)
-            if array is not None and (found := _nonfinite("value", node.name, array)):
-                return found
-        return None
+            if buffer is not None:
+                array = self._backend.read(buffer.name, self._sizes(buffer), self._phase)
+                if array is not None:
+                    yield node.name, array
 
     def _mode_help(self) -> str:
         return "" if self.mode == "train" else 'compile with mode="train"'
@@ -390,11 +404,3 @@ def _largest(program: Program, symbol: str) -> int:
 def _public_name(buffer: Buffer) -> str:
     """A parameter's gradient is asked for by the parameter's name."""
     return buffer.origin if buffer.role == "parameter gradient" else buffer.name
-
-
-def _nonfinite(kind: str, name: str, array: Array) -> NonFinite | None:
-    wrong = ~np.isfinite(array)
-    if not wrong.any():
-        return None
-    place = tuple(int(i) for i in np.argwhere(wrong)[0])
-    return NonFinite(kind, name, place, float(array[place]))
