@@ -69,22 +69,25 @@ def parse(source: Source) -> ast.File:
 def parse_with(source: Source, found: Collector, start: int = 0, end: int | None = None) -> Parsed:
     """The tree of what could be read of a text, or a part of it; errors go to the collector."""
     try:
-        tokens = match_brackets(tokenize(source, found, start, end), source, found)
+        return _parse(source, found, start, end)
     except LatteError as error:  # nothing can be said about what lies deeper
         found.add(error.diagnostics[0])
         found.raise_errors()
         raise
+
+
+def _parse(source: Source, found: Collector, start: int, end: int | None) -> Parsed:
+    tokens = match_brackets(tokenize(source, found, start, end), source, found)
     parser = _Parser(normalize_newlines(tokens), source, found)
     file = parser.run()
     if depth(file) > DEEPEST:
-        _too_deep(file)
+        _too_deep(next(item.span for item in file.items if depth(item) > DEEPEST - 1))
     return Parsed(file, frozenset(parser.lost))
 
 
-def _too_deep(file: ast.File) -> None:
-    item = next(item for item in file.items if depth(item) > DEEPEST - 1)
+def _too_deep(span: Span) -> None:
     message = f"expressions are nested deeper than {DEEPEST}"
-    fail("E0105", message, item.span, help="give the inner parts names of their own")
+    fail("E0105", message, span, help="give the inner parts names of their own")
 
 
 class _Parser:
@@ -120,6 +123,8 @@ class _Parser:
         """Reduce while the tables say so, then shift; False where neither is possible."""
         if not self.accepts(token.kind):
             return False
+        if len(self.stack) > 10 * DEEPEST:
+            _too_deep(Span(self.source, token.start, token.end))
         while True:
             to = self.tables.actions[self.stack[-1].state][token.kind]
             if to >= 0:
@@ -130,17 +135,19 @@ class _Parser:
 
     def accepts(self, kind: str) -> bool:
         """Whether a token of this kind could be shifted now, perhaps after reductions."""
-        states = [value.state for value in self.stack]
-        while (to := self.tables.actions[states[-1]].get(kind)) is not None:
-            if to >= 0:
-                return True
+        below, above = len(self.stack), list[int]()  # the stack, and states put upon it
+        while True:
+            state = above[-1] if above else self.stack[below - 1].state
+            to = self.tables.actions[state].get(kind)
+            if to is None or to >= 0:
+                return to is not None
             rule = self.tables.rules[~to]
-            if rule.length:
-                del states[-rule.length :]
-            states.append(self.tables.actions[states[-1]][rule.origin])
-            if states[-1] == self.tables.accept:
+            below -= max(0, rule.length - len(above))
+            del above[max(0, len(above) - rule.length) :]
+            state = above[-1] if above else self.stack[below - 1].state
+            above.append(self.tables.actions[state][rule.origin])
+            if above[-1] == self.tables.accept:
                 return kind == END
-        return False
 
     def reduce(self, rule: tables.Rule) -> bool:
         """Replace a rule's symbols by its node; True when that was the whole file."""

@@ -30,10 +30,8 @@ def sections() -> Iterator[object]:
             yield pytest.param(page, section, id=f"{page.stem}: {title}")
 
 
-@pytest.mark.parametrize(("page", "section"), sections())
-def test_section(
-    page: Path, section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("page", "section"), [*sections()])
+def test_section(page: Path, section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall(section)
     for language, name, text in blocks:
@@ -64,4 +62,6 @@ def update(page: Path, section: str, found: str) -> None:
     """Put the new text in place of the section's `text` block, or at its end."""
     kept = re.sub(r"\n*^```text\n.*?^```\n*", "", section, flags=re.MULTILINE | re.DOTALL)
     renewed = f"{kept.rstrip()}\n\n```text\n{found}```\n\n"
-    page.write_text(page.read_text("utf-8").replace(section.rstrip() + "\n", renewed).rstrip() + "\n", "utf-8")
+    page.write_text(
+        page.read_text("utf-8").replace(section.rstrip() + "\n", renewed).rstrip() + "\n", "utf-8"
+    )
