@@ -47,9 +47,10 @@ def read_text(text: str, name: str, extra: tuple[Source, ...] = ()) -> Definitio
 
 def _sound(definitions: Definitions, found: Collector) -> Definitions:
     """The definitions; if names are wrong, one run tells what is wrong with sizes as well."""
+    endless = any(each.code in ("E0208", "E0707") for each in found.diagnostics)
     if found.failed:
         for net in definitions.nets:
-            if all(formal.default for formal in net.formals):
+            if not endless and all(formal.default for formal in net.formals):
                 with suppress(LatteError):
                     elaboration.elaborate(definitions, net.name.text, {}, found)
         found.raise_errors()

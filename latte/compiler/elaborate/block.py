@@ -92,6 +92,7 @@ class Block(Outcomes):
         """One statement."""
         match statement:
             case ast.Bind(name, value):
+                self.check_free(name)
                 self.bind_name(name, self.evaluated(value, name.text), self.is_net)
             case ast.Ensemble():
                 self.ensemble(statement)

@@ -144,7 +144,7 @@ class Caller(Arguments):
             elif not isinstance(each.value, (int, float, Fraction)):
                 message = f"`{kind}` cannot be applied to {describe(each.value)}"
                 self.run.report.fail("E0405", message, each.span)
-        axes = self.common_axes(references, kind, node.span)
+        axes = self.common_axes(references, f"`{kind}`", node.span)
         path = self.path_for(kind, name, node.span)
         connected = {
             key: replace(each, value=_each_place(source(each.value), axes))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from latte.compiler import net as forms
-from latte.compiler.elaborate.report import Report
+from latte.compiler.elaborate.report import Frame, Report
 from latte.compiler.elaborate.values import Value
 from latte.compiler.expression import Expression, Random
 from latte.compiler.rewrite import rewrite, walk
@@ -65,6 +65,7 @@ class Run:
     names: dict[str, str] = field(default_factory=dict)
     output: str | None = None
     paths: dict[str, Span] = field(default_factory=dict)
+    frames: dict[str, tuple[Frame, ...]] = field(default_factory=dict)
     neurons: dict[object, forms.Neuron] = field(default_factory=dict)
     streams: set[int] = field(default_factory=set)
     calls: int = 0
@@ -78,6 +79,7 @@ class Run:
             note = Note(f"`{path}` is given here", self.paths[path])
             self.report.fail("E0417", f"the name `{path}` is taken", span, notes=(note,))
         self.paths[path] = span
+        self.frames[path] = tuple(self.report.frames)
 
     def next_draw(self) -> int:
         """A number that sets one `random()` apart until it is stamped."""

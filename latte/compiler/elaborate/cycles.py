@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from latte.compiler import net as forms
 from latte.compiler.elaborate.context import Run
 from latte.compiler.net import Connection, Ensemble, Join, Moment, View
+from latte.compiler.share import share
 from latte.errors import Span
 
 
@@ -37,8 +38,30 @@ def check_time(run: Run) -> None:
             if edge.moment is not Moment.SAME and span is not None:
                 message = f"`{name}` reads another time step, but no input has a time axis"
                 help = "declare one: `input xs[@time, 6]`"
+                run.report.frames = list(run.frames[name])
                 run.report.error("E0607", message, span, help=help)
                 return
+
+
+def check_updates(run: Run, net: forms.Net) -> None:
+    """A running value has no items and no steps, so that its update can read neither."""
+    if not net.updates:
+        return
+    batch = {each.name for each in run.inputs}
+    time = {each.name for each in run.inputs if each.time}
+    for node in share(net).nodes:
+        batch |= {node.name} if node.batch else set()
+        time |= {node.name} if node.time else set()
+    for update in run.updates:
+        for each in update.bindings:
+            if not isinstance(each, Connection) or each.source not in batch | time:
+                continue
+            what, word = ("item", "items") if each.source in batch else ("step", "steps")
+            message = f"an update reads one value, but `{each.source}` has one for each {what}"
+            help = f"read an ensemble that takes them together: `Mean({word}(...)[...])`"
+            run.report.frames = list(run.frames[update.running])
+            assert update.span is not None
+            run.report.error("E0611", message, update.span, help=help)
 
 
 def _reads(node: forms.Node) -> Iterator[Edge]:
@@ -76,6 +99,7 @@ def _check_cycles(
             span = next((n.span for n in (nodes[name] for name in path) if n.span), None)
             assert span is not None
             message = f"`{path[0]}` depends on itself at the same step"
+            run.report.frames = list(run.frames[path[0]])
             text = " -> ".join([*path, path[0]])
             help = f"{text}: one of them must be read through `prev` or `next`"
             run.report.error("E0606", message, span, help=help)
@@ -86,6 +110,7 @@ def _check_cycles(
             span = nodes[group[0]].span
             assert span is not None
             message = f"`{group[0]}` depends on itself through both `prev` and `next`"
+            run.report.frames = list(run.frames[group[0]])
             run.report.error("E0608", message, span)
 
 

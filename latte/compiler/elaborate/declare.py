@@ -49,16 +49,21 @@ class Declarer(Caller):
             return self.materialise(value, name, node.span)
         return value
 
-    def bind_name(self, name: ast.Name, value: Value, shown: bool = False) -> None:
-        """A name gets its value: once, or once a turn in a loop."""
+    def check_free(self, name: ast.Name) -> None:
+        """A name is bound once, or once a turn in a loop."""
         text = name.text
         if text in self.bound:
             first, turns = self.bound[text]
             if len(turns) >= len(self.turns) and turns == self.turns[: len(turns)]:
+                self.values[text] = Poison()  # which of the two is meant, nobody knows
                 note = Note("first bound here", first)
                 message = f"`{text}` is bound twice"
                 help = "only the body of a `for` may bind an outer name again"
                 self.run.report.fail("E0204", message, name.span, help=help, notes=(note,))
+
+    def bind_name(self, name: ast.Name, value: Value, shown: bool = False) -> None:
+        """A name gets its value."""
+        text = name.text
         self.bound[text] = name.span, self.turns
         self.values[text] = value
         if shown and isinstance(value, (Reference, Instance)):

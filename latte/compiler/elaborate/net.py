@@ -12,7 +12,7 @@ from typing import Any
 from latte.compiler import net as forms
 from latte.compiler.elaborate.block import Block, bound_names
 from latte.compiler.elaborate.context import Definitions, Run
-from latte.compiler.elaborate.cycles import check_time
+from latte.compiler.elaborate.cycles import check_time, check_updates
 from latte.compiler.elaborate.evaluate import Evaluator
 from latte.compiler.elaborate.report import Report
 from latte.compiler.elaborate.solver import chosen_train, training
@@ -70,7 +70,7 @@ def _elaborated(
     if not run.nodes and not report.collector.failed:
         report.error("E0420", f"net `{node.name.text}` makes nothing", node.name.span)
     report.collector.raise_errors()
-    return forms.Net(
+    net = forms.Net(
         node.name.text,
         tuple(run.inputs),
         tuple(run.parameters),
@@ -84,6 +84,9 @@ def _elaborated(
         run.output,
         node.span,
     )
+    check_updates(run, net)
+    report.collector.raise_errors()
+    return net
 
 
 def chosen(definitions: Definitions, name: str | None) -> ast.Net:
