@@ -105,6 +105,16 @@ def compile_net(
     )
 
 
+def peak_memory(net: Net, *, batch: int, time: int = 1) -> int:
+    """The bytes that training will take at its peak: all that outlives a step, and its arena."""
+    from latte.compiler.machine import host
+    from latte.compiler.pipeline import optimize
+    from latte.compiler.plan_memory import peak_bytes
+
+    program = optimize(program_of(net, batch=batch, time=time), host())
+    return peak_bytes(program, "step")
+
+
 def lower_kernel(kernel: Kernel, program: Program, machine: Machine) -> Lowered:
     """A kernel of an optimised Program as vector code: register tiles where it is a contraction."""
     from latte.compiler import contract, lower

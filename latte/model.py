@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from latte import build
 from latte.compiler import net as forms
 from latte.errors import Source
+from latte.lang.resolve import Definitions
 from latte.lang.source import source_of
 from latte.recorder import Recorder, Scalar
 from latte.summary import Summary, summarize
@@ -36,13 +37,13 @@ class Net(Recorder):
 
     def __init__(self, name: str = "Net") -> None:
         super().__init__(name)
-        self._definitions: build.Definitions | None = None
+        self._definitions: Definitions | None = None
         self._chosen: str | None = name
         self._arguments: Mapping[str, Scalar] = {}
 
     @classmethod
     def of(
-        cls, definitions: build.Definitions, net: str | None, arguments: Mapping[str, Scalar]
+        cls, definitions: Definitions, net: str | None, arguments: Mapping[str, Scalar]
     ) -> Self:
         """A net of a file that has been read: `net` names one of several."""
         made = cls(net or "Net")
@@ -57,7 +58,7 @@ class Net(Recorder):
             self.elaborated  # noqa: B018 (mistakes are told where the net ends)
 
     @property
-    def definitions(self) -> build.Definitions:
+    def definitions(self) -> Definitions:
         """What the net's text defines, with its imports and the library."""
         if self._definitions is not None:
             return self._definitions
@@ -74,8 +75,12 @@ class Net(Recorder):
         return self.elaborated.training
 
     def summary(self, batch: int | None = None) -> Summary:
-        """Layers, shapes, parameters and work; printed as a table, HTML in a notebook."""
-        return summarize(self.elaborated)
+        """Layers, shapes, parameters, work, and the memory a training step will take with `batch`
+        items; printed as a table, HTML in a notebook."""
+        size = self.training.batch if batch is None else batch
+        timed = any(entry.time for entry in self.elaborated.inputs)  # how long is not known yet
+        peak = None if timed else build.peak_memory(self.elaborated, batch=size)
+        return summarize(self.elaborated, peak)
 
     def compile(
         self,

@@ -110,12 +110,12 @@ class Recorder:
         """`metric name = value`: its mean is reported."""
         self._statements.append(("metric " + (f"{name} = " if name else ""), value))
 
-    def training(
-        self, solver: str, batch: int | None = None, epochs: int | None = None, **arguments: Value
+    def solver(
+        self, name: str, batch: int | None = None, epochs: int | None = None, **arguments: Value
     ) -> None:
-        """The `train` block: `net.training("Adam", batch=32, rate=1e-3)`."""
+        """The `train` block: `net.solver("Adam", batch=32, rate=1e-3)`."""
         given = ", ".join(f"{key} = {_literal(value)}" for key, value in arguments.items())
-        lines = [f"    solver {solver}({given})"]
+        lines = [f"    solver {name}({given})"]
         lines += [f"    batch {batch}"] if batch else []
         lines += [f"    epochs {epochs}"] if epochs else []
         self._train = "\n".join(["", f"train {self.name} {{", *lines, "}", ""])

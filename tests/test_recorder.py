@@ -13,7 +13,7 @@ def test_calls_become_statements() -> None:
     scores = net.Linear(pooled, 10, name="scores")
     net.loss(net.SoftmaxLoss(scores, label), weight=0.5)
     net.metric(net.Accuracy(scores, label), "accuracy")
-    net.training("Adam", batch=32, rate=1e-3)
+    net.solver("Adam", batch=32, rate=1e-3)
     assert net.text() == (
         "net Tiny {\n"
         "    input image[1, 8, 8]\n"
