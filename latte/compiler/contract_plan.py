@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from latte.compiler.affine import Affine
 from latte.compiler.contract_view import Access, Contraction
 from latte.compiler.expression import Axis
 from latte.compiler.machine import Machine
@@ -26,6 +25,7 @@ LATENCY = 4  # cycles from one fma to the next on the same accumulator; two star
 MOST_VECTORS = 6
 STREAMED = 64  # tiles for which a lane factor is read, below which memory is the limit
 BYTES = 4
+MOST_UNITS = 256
 THREADS = ((2, 0.6), (4, 0.2), (8, 0.2))  # numbers of threads that units should suit
 
 
@@ -94,12 +94,15 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
         return None
     blocks = -(-_vectors(lane, machine) // vectors)
     fixed = blocks * prod(a.size for a in outer)
-    row_parts, other_parts = _parts(contraction, fixed, rows, others)
+    bytes_ = vectors * machine.width * BYTES
+    total = prod(a.size for a in contraction.summed)
+    cached = machine.l2 / 2 / bytes_ if total * bytes_ > machine.l1 * 3 // 4 else 1e12
+    row_parts, other_parts = _parts(fixed, rows, others, cached)
     streamed = reused(contraction, lane.name)
     summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
     places = (rows.count if rows else 1) * prod(a.size for a in others)
     streams = places // (row_parts * other_parts) < STREAMED
-    fits = machine.l1 * (1 if streams else 2) * 3 // 8 // (vectors * machine.width * BYTES)
+    fits = machine.l1 * 3 // 4 // bytes_
     chunks = _chunks(contraction, summed, fits, machine) if places > 1 else ()
     prefetched = _prefetched(contraction, lane, rows, chunks, streams)
     return Plan(
@@ -268,32 +271,31 @@ def _contiguous(contraction: Contraction, name: str) -> bool:
 
 
 def _parts(
-    contraction: Contraction, fixed: int, rows: Tiles | None, others: tuple[Axis, ...]
+    fixed: int, rows: Tiles | None, others: tuple[Axis, ...], reloaded: float
 ) -> tuple[int, int]:
     """Into how many units the tiles and the first other axis are divided: even shares for usual
-    numbers of threads, against reading the streamed factor again in each unit."""
-    tile_count = rows.count if rows else 1
-    first = others[0].size if others else 1
+    numbers of threads, against reading the streamed factor again in each unit. `reloaded` is how
+    many places of the target, loaded and stored in each chunk, fit the second cache."""
+    counts = rows.count if rows else 1, others[0].size if others else 1
     width = (rows.base + (rows.extra > 0)) if rows else 1
     inner = width * prod(a.size for a in others[1:])
     options = [
-        (_unit_cost(fixed, (tile_count, first), (p, q), inner), p, q)
-        for p in range(1, min(tile_count, 32) + 1)
-        for q in range(1, min(first, 32) + 1)
-        if p * q == 1 or fixed * p * q <= 256
+        (_unit_cost(fixed, counts, (p, q), inner, reloaded), p, q)
+        for p in range(1, min(counts[0], 32) + 1)
+        for q in range(1, min(counts[1], 32) + 1)
+        if p * q == 1 or fixed * p * q <= MOST_UNITS
     ]
     _, row_parts, other_parts = min(options)
     return row_parts, other_parts
 
 
-def _unit_cost(fixed: int, counts: tuple[int, int], parts: tuple[int, int], inner: int) -> float:
+def _unit_cost(
+    fixed: int, counts: tuple[int, int], parts: tuple[int, int], inner: int, reloaded: float
+) -> float:
+    """Time beside the ideal: the longest thread's share, and what each unit reads again."""
     units = fixed * parts[0] * parts[1]
     size = prod(-(-count // part) for count, part in zip(counts, parts, strict=True))
     even = prod(count / part for count, part in zip(counts, parts, strict=True)) / size
     share = sum(weight * -(-units // k) * k / units for k, weight in THREADS) / even
-    return share + 2.0 / (size * inner) + 0.0002 * units
-
-
-def bound_axis(guard: Affine, order: tuple[str, ...]) -> str:
-    """The innermost loop among a guard's axes: the one it bounds. `order` is outermost first."""
-    return max(guard.axes(), key=order.index)
+    far = 0.15 * (size * inner > reloaded)
+    return share + 5.0 / (size * inner) + 0.0002 * units + far

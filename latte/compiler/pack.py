@@ -30,6 +30,7 @@ from latte.compiler.lower_access import storage
 from latte.compiler.machine import Machine
 from latte.compiler.rewrite import inline_lets, rewrite, walk
 
+MOVE = 64  # multiply-adds in the time in which an element is copied
 WORTH = 8  # multiply-adds for each element moved, from which a copy pays
 
 
@@ -178,7 +179,7 @@ class _Packer:
         found = [option for option in options(kernel) if option.run * 2 >= self.machine.width]
         if parts is None or not found:
             return [kernel]
-        best = min(found, key=self._moved)
+        best = min(found, key=lambda option: self._cost(option, work(kernel)))
         if self._moved(best) * WORTH > work(kernel):
             return [kernel]
         copies = [self._copy_factor(parts, best, place) for place in best.factors
@@ -189,6 +190,12 @@ class _Packer:
         if self._leads(*best.target):
             return [*before, changed]
         return [*before, *self._copy_target(changed, parts, best)]
+
+    def _cost(self, option: Option, multiplications: int) -> float:
+        """Multiply-adds of whole vectors, and what the copies take in their place."""
+        width, size = self.machine.width, option.axis.size
+        whole = -(-size // width) * width
+        return multiplications * whole / size + MOVE * self._moved(option)
 
     def _moved(self, option: Option) -> int:
         places = [place for place in (option.target, *option.factors) if not self._leads(*place)]
