@@ -165,7 +165,7 @@ class _Scope:
         """Whether the guards together keep the index inside: asks isl."""
         where = [guard for guard in self.where if guard.index.axes() <= ranges.keys()]
         low, high = bounds(index, ranges, where)
-        return 0 <= low and high < size
+        return low >= 0 and high < size
 
     def implied(self, index: Affine, guards: set[Affine]) -> bool:
         """True where a guard says that the index is not negative, or a positive multiple of it."""
