@@ -92,7 +92,9 @@ def _compile(
     """Make all phases; the machine code stays in the cache."""
     start = clock.perf_counter()
     exe = net.compile(batch, target=target, threads=threads, mode=mode, time=time, seed=seed)
-    phases = exe.prepare()
+    phases = [phase.name for phase in exe.program.phases]
+    for phase in phases:
+        exe.backend.prepare(phase)
     seconds = clock.perf_counter() - start
     click.echo(f"{net.elaborated.name}: {', '.join(phases)} ready in {seconds:.2f} s")
 

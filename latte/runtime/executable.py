@@ -61,8 +61,8 @@ class Executable:
         self.epoch = 0.0
         self.total_steps = 0
         self._seed = seed
-        self._program = program
-        self._backend = backend
+        self.program = program
+        self.backend = backend
         self._buffers = {buffer.name: buffer for buffer in program.buffers}
         self._hypers: dict[str, float] = {}
         self._limits = Limits(_largest(program, "n"), _largest(program, "t"))
@@ -114,15 +114,15 @@ class Executable:
             values = initial_values(
                 parameter.name, parameter.axes, parameter.initial, self._seed, self.threads
             )
-            self._backend.write(parameter.name, values)
+            self.backend.write(parameter.name, values)
             for state in self.net.training.solver.states:
                 name = f"{parameter.name}/{state.name}"
                 if name in self._buffers:
                     first = initial_values(name, parameter.axes, state.initial, self._seed)
-                    self._backend.write(name, first)
+                    self.backend.write(name, first)
         for running in self.net.runnings:
             first = initial_values(running.name, running.axes, running.initial, self._seed)
-            self._backend.write(running.name, first)
+            self.backend.write(running.name, first)
 
     # Running it
 
@@ -231,7 +231,7 @@ class Executable:
         arrays = weights.load(path, shapes)
         self._prepare()
         for name, array in arrays.items():
-            self._backend.write(name, array)
+            self.backend.write(name, array)
 
     def set_hyper(self, name: str, value: float) -> None:
         """Replaces the schedule of one of the solver's arguments by a number."""
@@ -253,7 +253,7 @@ class Executable:
 
     def close(self) -> None:
         """Gives threads and memory back; the executable cannot be used afterwards."""
-        self._backend.close()
+        self.backend.close()
 
     # Inside
 
@@ -272,7 +272,7 @@ class Executable:
     def _checked(self, phase: str, inputs: Mapping[str, object], lengths: object) -> Feed:
         declared = {entry.name for entry in self.net.inputs}
         if phase == "predict":
-            declared &= loaded(self._program.phase(phase))
+            declared &= loaded(self.program.phase(phase))
         return feed(self.net.inputs, frozenset(declared), inputs, lengths, self._limits)
 
     def _run_fed(self, phase: str, fed: Feed, carry: bool) -> None:
@@ -281,9 +281,9 @@ class Executable:
         self._feed = fed
         for name, array in fed.arrays.items():
             if name in self._buffers:
-                self._backend.write(name, array)
+                self.backend.write(name, array)
         if "lengths" in self._buffers:
-            self._backend.write("lengths", fed.lengths)
+            self.backend.write("lengths", fed.lengths)
         self._run(phase)
         self._state = None
 
@@ -302,7 +302,7 @@ class Executable:
                 found = "nothing" if values is None else f"the shape {list(values.shape)}"
                 text = f"the state of `{buffer.origin}` is {found}, expected {list(shape)}"
                 fail("E0907", text, help="carry=True needs the same items in every call")
-            self._backend.write(buffer.name, np.asarray(values, np.float32))
+            self.backend.write(buffer.name, np.asarray(values, np.float32))
 
     def _last(self, carried: Buffer) -> Array:
         """An ensemble's values at every item's last step."""
@@ -312,12 +312,12 @@ class Executable:
 
     def _run(self, phase: str) -> None:
         try:
-            self._backend.run(phase, self._now(phase))
+            self.backend.run(phase, self.now(phase))
         except IndexOutOfRange as error:
             fail("E0910", f"an index that is itself a value is wrong: {error}")
         self._phase = phase
 
-    def _now(self, phase: str) -> Run:
+    def now(self, phase: str) -> Run:
         assert self._feed is not None
         scalars = {
             "items": float(self._feed.items),
@@ -357,7 +357,7 @@ class Executable:
             self._prepare()
         elif not self._phase:
             fail("E0909", f"nothing was run yet: `{buffer.origin}` has no value")
-        array = self._backend.read(buffer.name, self._sizes(buffer), self._phase)
+        array = self.backend.read(buffer.name, self._sizes(buffer), self._phase)
         if array is None:
             what = "gradient" if buffer.role == "gradient" else "value"
             hint = f'compile with keep=["{buffer.origin}"], or run forward and backward'
@@ -374,7 +374,7 @@ class Executable:
     def _stored(self, kind: str, roles: tuple[str, ...]) -> Stored:
         def write(buffer: Buffer, values: Array) -> None:
             self._prepare()
-            self._backend.write(buffer.name, values)
+            self.backend.write(buffer.name, values)
 
         chosen = {
             _public_name(buffer): buffer
@@ -388,7 +388,7 @@ class Executable:
         for node in self.net.nodes:
             buffer = self._buffers.get(node.name)
             if buffer is not None:
-                array = self._backend.read(buffer.name, self._sizes(buffer), self._phase)
+                array = self.backend.read(buffer.name, self._sizes(buffer), self._phase)
                 if array is not None:
                     yield node.name, array
 

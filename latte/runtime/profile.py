@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from latte.compiler.ir import kernels
 from latte.compiler.machine import Machine, host
 from latte.compiler.work import operations
 from latte.options import options
@@ -39,18 +40,18 @@ class Timing:
 def timings(exe: Executable, phase: str, repeats: int = 5) -> tuple[Timing, ...]:
     """The kernels of a phase in order, each run alone on all threads. Changes the weights if the
     phase does."""
-    runs = [exe.timed(phase) for _ in range(repeats)]
+    runs = [exe.backend.timed(phase, exe.now(phase)) for _ in range(repeats)]
     found = []
-    for k, (kernels, _) in enumerate(runs[0]):
+    for k, (listed, _) in enumerate(runs[0]):
         seconds = min(run[k][1] for run in runs)
-        work = sum(operations(kernel, exe.batch, exe.time) for kernel in kernels)
-        found.append(Timing(kernels[0].origin or kernels[0].name, kernels[0].reason, seconds, work))
+        work = sum(operations(kernel, exe.batch, exe.time) for kernel in listed)
+        found.append(Timing(listed[0].origin or listed[0].name, listed[0].reason, seconds, work))
     return tuple(found)
 
 
 def operations_of(exe: Executable, phase: str) -> int:
     """Operations of a whole phase as specified, before the compiler changed anything."""
-    return sum(operations(kernel, exe.batch, exe.time) for kernel in exe.kernels(phase))
+    return sum(operations(k, exe.batch, exe.time) for k in kernels(exe.program.phase(phase).items))
 
 
 def by_layer(found: Iterable[Timing]) -> tuple[Timing, ...]:
