@@ -32,7 +32,7 @@ train Convolutions { solver Momentum(rate = 0.05, decay = 5e-4) }"""),
 net Normalised(classes = 4) {
     input image[4, 6, 6]
     input label: class(classes)
-    a = ReLU(BatchNorm(Conv(image, 20, kernel = 3, pad = 1)))
+    a = ReLU(BatchNorm(Conv(image, 20, kernel = 3, pad = 1, biased = false)))
     b = LRN(a)
     c = Conv(b, 20, kernel = 1)
     d = LayerNorm(MeanPool(Add(a, c), 2))
