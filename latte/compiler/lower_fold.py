@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 
 from latte.compiler.affine import Affine, axis
 from latte.compiler.expression import Axis, Expression, Fold, Guard, Load, Local, Number
-from latte.compiler.lower_access import flat_position, lane_stride, reduce_floors
+from latte.compiler.lower_access import flat_position, lane_stride
+from latte.compiler.lower_cost import LEAST_LANES, vector_steps
 from latte.compiler.lower_memory import Evaluate
 from latte.compiler.lower_reduce import Reduction
 from latte.compiler.lower_scope import Scope, Value
@@ -269,22 +270,19 @@ def _own_lane(scope: Scope, nodes: list[Fold]) -> Axis | None:
     inner = (part for node in nodes for part in walk(node.body))
     names = {entry.name for entry in axes}
     loads = [part for part in inner if isinstance(part, Load) and scope.free(part) & names]
+    positions = [_position(scope, load) for load in loads]
     best, least = None, float(len(loads))
     for entry in candidates:
-        if entry.size < 4:
+        if entry.size < LEAST_LANES:
             continue
-        blocks = -(-entry.size // scope.width)
-        cost = sum(_cost(scope, load, entry) for load in loads) * blocks / entry.size
-        if cost < least and any(_cost(scope, load, entry) == 1 for load in loads):
+        share = -(-entry.size // scope.width) / entry.size
+        outer = frozenset(scope.ranges) - names
+        cost = sum(vector_steps(p, entry.name, scope.width, outer) for p in positions) * share
+        if cost < least:
             best, least = entry, cost
     return best
 
 
-def _cost(scope: Scope, load: Load, entry: Axis) -> int:
-    """Accesses for one vector of a load along an axis."""
-    position = flat_position(scope.storage(load.buffer), load.index).substitute(scope.views)
-    lane = axis("lane")
-    view = position.substitute({entry.name: axis(entry.name) * scope.width + lane})
-    ranges = {**scope.ranges, "lane": (0, scope.width - 1)}
-    stride = lane_stride(reduce_floors(view, ranges), "lane")
-    return 1 if stride in (0, 1) else scope.width
+def _position(scope: Scope, load: Load) -> Affine:
+    position = flat_position(scope.storage(load.buffer), load.index)
+    return position.substitute(scope.views)

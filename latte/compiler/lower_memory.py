@@ -24,6 +24,7 @@ from latte.compiler.lower_access import (
     split_lane,
     value_entries,
 )
+from latte.compiler.lower_cost import STRIDES
 from latte.compiler.lower_scope import Scope, Value
 from latte.compiler.values import Integer, Term
 from latte.compiler.vector import BYTES, F32, FIRST_SCALAR, I32, U8, Kind, Type, fault_slot
@@ -31,7 +32,6 @@ from latte.compiler.vector import BYTES, F32, FIRST_SCALAR, I32, U8, Kind, Type,
 Evaluate = Callable[[Scope, Expression], Value]
 
 LINE = 64  # bytes that every buffer is aligned to
-STRIDES = 4  # lanes up to this far apart are loaded with all between them
 WIDE = 1 << 31  # elements from which lane numbers need 64 bits
 
 TYPES: dict[str, Type] = {"f32": F32, "i32": I32, "u8": U8}

@@ -12,21 +12,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from latte.compiler.affine import Affine, axis, constant
+from latte.compiler.affine import Affine
 from latte.compiler.expression import Axis
 from latte.compiler.ir import Kernel, Write
 from latte.compiler.lower_access import (
-    lane_break,
-    lane_stride,
-    reduce_floors,
     value_entries,
 )
 from latte.compiler.lower_axes import average_stride, walked
-from latte.compiler.lower_memory import STRIDES
+from latte.compiler.lower_cost import GATHER, LEAST_LANES, vector_steps
 from latte.compiler.lower_scope import Scope
 from latte.compiler.lower_uses import Use, all_folds, find_uses
 
-GATHER = 2  # instructions that each lane of a gather costs, about
 UNIT = 8192  # points of a unit beyond which more loops are shared out
 
 
@@ -136,39 +132,30 @@ def _cost(uses: list[Use], entry: Axis, width: int, outer: frozenset[str]) -> fl
                 return math.inf
             total += use.weight
             continue
-        steps = 2 * width if use.values else _steps(use.position, entry, width, outer)
+        steps = vector_steps(use.position, entry.name, width, outer)
+        steps = GATHER * width if use.values else steps
         total += use.weight * (1.5 * steps if use.write else steps)
     return total * blocks / entry.size
 
 
-def _steps(position: Affine, entry: Axis, width: int, outer: frozenset[str]) -> int:
-    """Instructions for one vector: one, two where blocks are crossed, else one for each lane."""
-    if all(isinstance(atom, str) for atom, _ in position.terms):
-        return _lane_steps(position.coefficient(entry.name), width)
-    inner = dict.fromkeys(position.axes() - outer, constant(0))
-    view = {entry.name: axis("block") * width + axis("lane"), **inner}
-    ranges = dict.fromkeys(outer | {"block"}, (0, 1 << 40)) | {"lane": (0, width - 1)}
-    reduced = reduce_floors(position.substitute(view), ranges)
-    if lane_stride(reduced, "lane") == 1:
-        return 1
-    return 2 if lane_break(reduced, "lane", width) else GATHER * width
-
-
-def _lane_steps(stride: int, width: int) -> int:
-    return stride + 1 if 2 <= stride <= STRIDES else 1 if stride == 1 else GATHER * width
-
-
 def _cost_without(width: int, uses: list[Use]) -> float:
-    """Accesses for each point without a lane: what is inside folds may have lanes of its own."""
-    total = 0.0
+    """Accesses for each point without a lane: each fold may have lanes along one of its axes."""
+    groups: dict[tuple[Axis, ...], list[Use]] = {}
     for use in uses:
-        shares = (
-            -(-entry.size // width) / entry.size
-            for entry in use.folded
-            if entry.size >= 4 and use.position.coefficient(entry.name) == 1
-        )
-        total += use.weight * min(shares, default=1.0)
-    return total
+        groups.setdefault(use.folded, []).append(use)
+    return sum(_fold_cost(width, folded, group) for folded, group in groups.items())
+
+
+def _fold_cost(width: int, folded: tuple[Axis, ...], uses: list[Use]) -> float:
+    costs = [sum(use.weight for use in uses)]
+    for entry in folded if width > 1 else ():
+        if entry.size >= LEAST_LANES:
+            share = -(-entry.size // width) / entry.size
+            names = frozenset((entry.name,))
+            steps = (vector_steps(use.position, entry.name, width, names) for use in uses)
+            total = sum(use.weight * step for use, step in zip(uses, steps, strict=True))
+            costs.append(total * share)
+    return min(costs)
 
 
 # Loops and units
