@@ -323,3 +323,24 @@ def test_every_input_of_a_net_is_checked_at_once() -> None:
         f = Conv(a, 4, kernel = (3, 3, 3))
     }"""
     assert codes(text) == ["E0511", "E0504", "E0507"]
+
+
+def test_before_a_bracket_a_source_is_meant() -> None:
+    net = body("a = L(image)", "layer L(x[c, h, w]) { ensemble out[y: h, x: w] = Sum(x[:, y, x]) }")
+    assert "x[i.0: 3] = image[i.0, y, x]" in shown(net, "a.out").replace("x.w", "x")
+
+
+def test_an_update_may_read_what_is_declared_below() -> None:
+    net = made("""net N {
+        input a[3]
+        running mean[3] = 0
+        update mean[i] = mean[i] / 2 + now[i]
+        ensemble now[i: 3] = Mean(items(a)[:, i])
+    }""")
+    assert [node.name for node in net.nodes] == ["now"]
+    assert len(net.updates) == 1
+
+
+def test_a_window_has_a_limit() -> None:
+    text = "net N { input a[3]\n ensemble b = Sum(a[0 ..+ 10 ** 15]) }"
+    assert codes(text) == ["E0506"]

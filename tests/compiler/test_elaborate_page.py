@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,9 @@ def test_lenet(nets: dict[str, Net]) -> None:
 
 def test_every_connection(nets: dict[str, Net]) -> None:
     made = {node.name for node in nets["Forms"].nodes}
-    parts = "one axis_ everything window up rest row rows starts batch mask fixed".split()
+    page = PAGE.read_text("utf-8").partition("layer Connections")[2].partition("out = one")[0]
+    parts = re.findall(r"ensemble (\w+)", page)
+    assert len(parts) == 12
     assert {f"c.{part}" for part in parts} <= made
     assert {"j", "r", "t", "f", "b", "z", "skip", "x.3.out", "last.out"} <= made
     assert [each.name for each in nets["Forms"].losses][1] == "kl"

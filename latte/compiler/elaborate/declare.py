@@ -20,6 +20,7 @@ from latte.compiler.elaborate.values import (
     Fault,
     Formula,
     Instance,
+    Poison,
     Poisoned,
     Reference,
     Value,
@@ -198,7 +199,8 @@ class Declarer(Caller):
     def within(self, values: Mapping[str, Value], axes: Sequence[Axis]) -> Self:
         """This body as the connections of an ensemble with these axes see it."""
         ranges = {axis.name: (0, axis.size - 1) for axis in axes}
-        return replace(self, values={**self.values, **values}, ranges=ranges)
+        inside = {**self.values, **values}
+        return replace(self, values=inside, ranges=ranges, outside=self.values)
 
 
 def names_in(node: object) -> Iterator[str]:

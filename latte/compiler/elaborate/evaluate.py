@@ -46,12 +46,13 @@ from latte.lang import ast
 @dataclass(slots=True)
 class Evaluator:
     """Names and what they stand for at one place of a file. `ranges` are the axes of the ensemble
-    whose connections are being read."""
+    whose connections are being read, `outside` the names as they are without its axes."""
 
     run: Run
     file: Source
     values: dict[str, Value]
     ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
+    outside: dict[str, Value] = field(default_factory=dict)
 
     def evaluate(self, node: ast.Expression, name: str | None = None) -> Value:
         """The value of an expression; a call in it that makes something is called `name`."""
@@ -183,6 +184,8 @@ class Evaluator:
     def index(self, node: ast.Index) -> Value:
         """An element of a pack, one of several sources, or an indexed source."""
         value = self.evaluate(node.value)
+        if isinstance(value, Affine) and isinstance(node.value, ast.Name):
+            value = self.outside.get(node.value.text, value)  # before `[` an axis means nothing
         if isinstance(value, (tuple, Sources)):
             return self.element(value, node)
         with self.run.report.at(node.value.span):

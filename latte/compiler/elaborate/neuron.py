@@ -26,6 +26,7 @@ from latte.compiler.elaborate.scalar import number
 from latte.compiler.elaborate.statements import Code
 from latte.compiler.elaborate.values import Draft, Formula, Value, describe
 from latte.compiler.elaborate.values import Span as Places
+from latte.compiler.elaborate.views import check_size
 from latte.compiler.expression import Argument, Axis, Expression, Fold, Let, Local, Number, Position
 from latte.compiler.net import Backward, Binding, Connection, Contribution, Formal, Neuron
 from latte.compiler.rewrite import walk
@@ -134,6 +135,7 @@ def meet_window(
             )
             meeting.run.report.fail("E0407", message, span, help=_index_help(draft))
         return Formal(name), connection(draft, (), span)
+    check_size([place.count or 1 for place in windows])
     groups = divide(meeting, formal, len(windows), span)
     axes: list[Axis] = []
     for place, count in zip(formal.axes, groups, strict=True):
