@@ -31,6 +31,7 @@ from latte.compiler.vector import (
     Type,
 )
 
+NEIGHBOURS = 2  # places ahead whose operands are asked for
 UNROLL = 4  # summed places in one body: 96 multiply-adds
 
 Point = tuple[int, ...]  # place in the tile: row, each whole axis, vector
@@ -206,8 +207,24 @@ class _Nest:
                 begin, end = self._open_guards(a, *self._summed_range(a))
                 self.env[a.name] = stack.enter_context(self.b.loop(begin, end))
             for a in self.plan.summed[-1:]:
+                self._prefetch_neighbours(a)
                 self._unrolled(a, *self._open_guards(a, *self._summed_range(a)), body)
         self.env, self.waiting = outside, waiting
+
+    def _prefetch_neighbours(self, a: Axis) -> None:
+        """Asks for the lines that a tile a little further along the last of the other loops will
+        splat from; the innermost summed axis `a` then reads them to their end."""
+        if not self.plan.others or self.plan.rows is None:
+            return
+        begin, _ = self._summed_range(a)
+        self.env[a.name] = begin
+        for factor in self.contraction.factors:
+            lanes = factor.coefficient(self.plan.lane.name)
+            if lanes == 0 and factor.coefficient(a.name) == 1:
+                ahead = NEIGHBOURS * factor.coefficient(self.plan.others[-1].name)
+                for row in range(self.plan.rows.base):
+                    place = self._place(factor, (row, *self.origin[1:])) + ahead
+                    self.b.prefetch(self.pointers[factor.buffer], place)
 
     def _holds(self, guard: Affine) -> Term:
         index = self.integer(guard)
