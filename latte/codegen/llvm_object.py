@@ -54,6 +54,11 @@ def host_target(machine: Machine | None = None) -> Target:
     return Target(llvm.get_process_triple(), llvm.get_host_cpu_name(), offered, versions)
 
 
+def level_target(name: str) -> Target:
+    """A level of the x86-64 psABI, for printing its assembly on any machine."""
+    return Target("x86_64-unknown-linux-gnu", name, "", "")
+
+
 def compile_object(text: str, target: Target) -> bytes:
     """The object file of a module. A text that LLVM refuses is our mistake."""
     machine = _target_machine(target)

@@ -17,6 +17,7 @@ from latte.commands.command import (
     net_argument,
     not_in_this_build,
 )
+from latte.compiler.machine import LEVELS, Machine, host, level
 from latte.errors import did_you_mean, fail
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ LATER = ("cuda", "ptx", "obj")
 @click.option("--after", metavar="PASS", help="The program after this pass")
 @click.option("--phase", help="Only this phase: forward, backward, update, step, infer, predict")
 @click.option("--mode", type=click.Choice(["train", "infer"]), default="train", help="[train]")
+@click.option(
+    "--target-cpu", "cpu", type=click.Choice(list(LEVELS)), help="Print for this CPU  [this one]"
+)
 @click.option("-o", "output", metavar="OUT", help="Write there instead of to stdout")
 @click.option("--explain", is_flag=True, help="Tell what each pass changed")
 @click.option("--report", metavar="DIR", help="Write every stage to a folder")
@@ -49,6 +53,7 @@ def command(
     after: str | None,
     phase: str | None,
     mode: str,
+    cpu: str | None,
     output: str | None,
     explain: bool,
     report: str | None,
@@ -79,11 +84,15 @@ def command(
         return
     program = _program(net, size, mode, time)
     if explain:
-        _explain(program)
+        _explain(program, _machine(cpu))
     elif report:
-        _report(net, program, Path(report))
+        _report(net, program, Path(report), cpu)
     else:
-        _write(_back(program, stage, after, phase), output)
+        _write(_back(program, stage, after, phase, cpu), output)
+
+
+def _machine(cpu: str | None) -> Machine:
+    return host() if cpu is None else level(cpu)
 
 
 def _compile(
@@ -120,23 +129,25 @@ def _program(net: Net, batch: int, mode: str, time: int | None) -> Program:
     return build.program_of(net.elaborated, batch=batch, time=time or 1, mode=chosen)
 
 
-def _back(program: Program, stage: str, after: str | None, phase: str | None) -> str:
+def _back(
+    program: Program, stage: str, after: str | None, phase: str | None, cpu: str | None
+) -> str:
     """The Program after a pass, or what the code generator made of it in the end."""
-    from latte.compiler.machine import host
     from latte.compiler.pipeline import optimize, stages
     from latte.compiler.show import show_program
 
+    machine = _machine(cpu)
     names = [entry.name for entry in program.phases]
     if phase is not None and phase not in names:
         fail("E0959", f"there is no phase `{phase}`", help=f"there are {', '.join(names)}")
     if after is not None or stage == "program":
-        found = dict(stages(program, host()))
+        found = dict(stages(program, machine))
         wanted = after or next(iter(found))
         if wanted not in found:
             hint = did_you_mean(wanted, found) or f"the passes are {', '.join(found)}"
             fail("E0959", f"there is no pass `{wanted}`", help=hint)
         return show_program(_only(found[wanted], phase))
-    return "\n\n".join(_code(_only(optimize(program, host()), phase), stage))
+    return "\n\n".join(_code(_only(optimize(program, machine), phase), stage, cpu))
 
 
 def _only(program: Program, phase: str | None) -> Program:
@@ -148,43 +159,41 @@ def _only(program: Program, phase: str | None) -> Program:
     return replace(program, phases=(program.phase(phase),))
 
 
-def _code(program: Program, stage: str) -> Iterator[str]:
+def _code(program: Program, stage: str, cpu: str | None) -> Iterator[str]:
     """Each kernel's vector code, LLVM module or assembly, with a heading."""
     from latte import build
     from latte.compiler.ir import kernels
-    from latte.compiler.machine import host
 
-    printed = _printer(stage)
+    printed = _printer(stage, cpu)
     sign = {"llvm": ";", "asm": "#"}.get(stage, "#")
     for phase in program.phases:
         for kernel in kernels(phase.items):
-            lowered = build.lower_kernel(kernel, program, host())
+            lowered = build.lower_kernel(kernel, program, _machine(cpu))
             yield f"{sign} {phase.name}: {kernel.name}\n{printed(lowered)}"
 
 
-def _printer(stage: str) -> Callable[[Lowered], str]:
+def _printer(stage: str, cpu: str | None) -> Callable[[Lowered], str]:
     from latte.codegen.llvm import module
-    from latte.compiler.machine import host
     from latte.compiler.vector import show
 
     if stage == "vector":
         return lambda lowered: show(lowered.function)
+    fma = _machine(cpu).fma
     if stage == "llvm":
-        return lambda lowered: module([lowered.function], host().fma)
-    from latte.codegen.llvm_object import assembly, host_target
+        return lambda lowered: module([lowered.function], fma)
+    from latte.codegen.llvm_object import assembly, host_target, level_target
 
-    target = host_target(host())
-    return lambda lowered: assembly(module([lowered.function], host().fma), target)
+    target = host_target() if cpu is None else level_target(cpu)
+    return lambda lowered: assembly(module([lowered.function], fma), target)
 
 
-def _explain(program: Program) -> None:
+def _explain(program: Program, machine: Machine) -> None:
     """What each pass did, in numbers: kernels and buffers before and after."""
     from latte.compiler.ir import kernels
-    from latte.compiler.machine import host
     from latte.compiler.pipeline import stages
 
     before = None
-    for name, after in stages(program, host()):
+    for name, after in stages(program, machine):
         counts = ", ".join(f"{p.name} {len(kernels(p.items))}" for p in after.phases)
         change = (
             "unchanged" if after is before else f"{len(after.buffers)} buffers; kernels: {counts}"
@@ -193,16 +202,15 @@ def _explain(program: Program) -> None:
         before = after
 
 
-def _report(net: Net, program: Program, folder: Path) -> None:
+def _report(net: Net, program: Program, folder: Path, cpu: str | None) -> None:
     """Every stage as a numbered file."""
-    from latte.compiler.machine import host
     from latte.compiler.pipeline import stages
     from latte.compiler.show import show_program
 
     folder.mkdir(parents=True, exist_ok=True)
     texts = [("ast", _front(net, "ast")), ("net", _front(net, "net"))]
-    texts += [(name, show_program(after)) for name, after in stages(program, host())]
-    texts += [(stage, _back(program, stage, None, None)) for stage in ("vector", "llvm")]
+    texts += [(name, show_program(after)) for name, after in stages(program, _machine(cpu))]
+    texts += [(stage, _back(program, stage, None, None, cpu)) for stage in ("vector", "llvm")]
     for number, (name, text) in enumerate(texts, 1):
         place = folder / f"{number:02d}_{name}.txt"
         place.write_text(text + "\n")

@@ -59,6 +59,16 @@ def host() -> Machine:
     return Machine(architecture, width, registers, fma, l1, l2, l3, flags)
 
 
+# Levels of the x86-64 psABI: lanes of floats, vector registers, fused multiply-add
+LEVELS = {"x86-64": (4, 16, False), "x86-64-v3": (8, 16, True), "x86-64-v4": (16, 32, True)}
+
+
+def level(name: str) -> Machine:
+    """A processor of a level of `LEVELS`, with caches of usual sizes: to see its code anywhere."""
+    width, registers, fma = LEVELS[name]
+    return Machine("x86_64", width, registers, fma, l2=1024 * 1024, l3=32 * 1024 * 1024)
+
+
 def masked(features: dict[str, bool], machine: Machine) -> dict[str, bool]:
     """LLVM's features without those that the operating system does not offer."""
     if machine.architecture != "x86_64" or not machine.flags:
