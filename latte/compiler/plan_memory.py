@@ -21,6 +21,7 @@ from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, kern
 from latte.compiler.rewrite import walk
 
 ALIGNMENT = 64  # bytes
+PROCESS = 145 * 2**20  # bytes: Python, NumPy, LLVM and this package, measured
 BYTES = {"f32": 4, "i32": 4, "u8": 1}
 TRANSIENT = frozenset({"value", "kept", "gradient", "scratch"})
 
@@ -63,9 +64,10 @@ def plan_memory(
 
 
 def peak_bytes(program: Program, phase: str) -> int:
-    """Bytes that running a phase takes: what outlives it, and its arena with reuse."""
+    """Bytes of a process that runs a phase: what outlives it, its arena with reuse, and what any
+    net needs. What the caller holds (data) is not in it."""
     outside = sum(buffer_bytes(b) for b in program.buffers if not is_transient(b))
-    return outside + plan_memory(program, phase, reuse=True).size
+    return PROCESS + outside + plan_memory(program, phase, reuse=True).size
 
 
 def is_transient(buffer: Buffer) -> bool:
