@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from latte.compiler.values import Block, Integer, Number, Recorder, Term, vector_type
+from latte.compiler.values import Block, Integer, Number, Recorder, Term
 from latte.compiler.vector import (
     BOOL,
     BYTES,
@@ -45,6 +45,7 @@ from latte.compiler.vector import (
     Type,
     Value,
     Variable,
+    vector_type,
 )
 
 

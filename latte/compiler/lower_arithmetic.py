@@ -14,8 +14,8 @@ from collections.abc import Callable
 from functools import partial
 
 from latte.compiler.lower_scope import Scope, Value
-from latte.compiler.values import Term, vector_type
-from latte.compiler.vector import BOOL, F32, I32, Operator, Type
+from latte.compiler.values import Term
+from latte.compiler.vector import BOOL, F32, I32, Operator, Type, vector_type
 
 LARGEST_POWER = 16  # integer exponents up to this are products
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from latte.compiler.affine import Affine, axis
 from latte.compiler.expression import Axis, Expression, Fold, Guard, Load, Local, Number
-from latte.compiler.lower_access import flat_position, lane_stride
+from latte.compiler.lower_access import lane_stride
 from latte.compiler.lower_cost import LEAST_LANES, vector_steps
 from latte.compiler.lower_memory import Evaluate
 from latte.compiler.lower_reduce import Reduction
@@ -284,5 +284,5 @@ def _own_lane(scope: Scope, nodes: list[Fold]) -> Axis | None:
 
 
 def _position(scope: Scope, load: Load) -> Affine:
-    position = flat_position(scope.storage(load.buffer), load.index)
+    position = scope.position(load.buffer, load.index)
     return position.substitute(scope.views)

@@ -17,7 +17,6 @@ from latte.compiler.expression import Expression, Index, Load
 from latte.compiler.ir import Dim, Write
 from latte.compiler.lower_access import (
     Storage,
-    flat_position,
     inside,
     lane_break,
     lane_stride,
@@ -147,7 +146,7 @@ def _place(
     scope: Scope, buffer: str, index: tuple[Index, ...], evaluate: Evaluate, clamp: bool = True
 ) -> Place:
     stored = scope.storage(buffer)
-    position, size = scope.resolve(flat_position(stored, index)), BYTES[stored.buffer.element]
+    position, size = scope.resolve(scope.position(buffer, index)), BYTES[stored.buffer.element]
     entries = value_entries(index)
     if entries:
         return _value_place(scope, stored, position, entries, evaluate, clamp)

@@ -16,8 +16,8 @@ from latte.compiler.expression import Apply, Fold
 from latte.compiler.lower_arithmetic import real, truth
 from latte.compiler.lower_memory import Evaluate
 from latte.compiler.lower_scope import Scope, Value
-from latte.compiler.values import Term, vector_type
-from latte.compiler.vector import Kind
+from latte.compiler.values import Term
+from latte.compiler.vector import Kind, vector_type
 
 NEUTRAL: dict[str, float | bool] = {
     "sum": 0.0, "prod": 1.0, "max": -math.inf, "min": math.inf,

@@ -20,6 +20,7 @@ from latte.compiler.expression import (
     Expression,
     Fold,
     Guard,
+    Index,
     Let,
     Load,
     Local,
@@ -27,10 +28,10 @@ from latte.compiler.expression import (
     Random,
 )
 from latte.compiler.ir import Program
-from latte.compiler.lower_access import Storage, reduce_floors, split_lane, storage
+from latte.compiler.lower_access import Storage, flat_position, reduce_floors, split_lane, storage
 from latte.compiler.rewrite import children
-from latte.compiler.values import Integer, Term, vector_type
-from latte.compiler.vector import SLOT_ITEMS, SLOT_STEPS, Kind
+from latte.compiler.values import Integer, Term
+from latte.compiler.vector import SLOT_ITEMS, SLOT_STEPS, Kind, vector_type
 
 Value = Term | int | float
 
@@ -61,6 +62,9 @@ class Scope:
     pointers: dict[str, Term] = field(default_factory=dict)
     written: frozenset[str] = frozenset()
     folds: tuple[Fold, ...] = ()
+    _positions: dict[tuple[str, int], tuple[tuple[Index, ...], Affine]] = field(
+        default_factory=dict
+    )
     _free: dict[int, tuple[Expression, frozenset[str]]] = field(default_factory=dict)
 
     # Buffers
@@ -77,6 +81,13 @@ class Scope:
         if buffer not in self.stores:
             self.stores[buffer] = storage(self.program.buffer(buffer))
         return self.stores[buffer]
+
+    def position(self, buffer: str, index: tuple[Index, ...]) -> Affine:
+        """The number of the element at an index, in axes, without value-dependent parts."""
+        key = (buffer, id(index))
+        if key not in self._positions:
+            self._positions[key] = (index, flat_position(self.storage(buffer), index))
+        return self._positions[key][1]
 
     # Axes
 

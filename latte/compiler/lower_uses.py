@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from latte.compiler.affine import Affine
 from latte.compiler.expression import Axis, Expression, Fold, Guard, Index, Load, Position, Random
 from latte.compiler.ir import Kernel
-from latte.compiler.lower_access import Ranges, flat_position, reduce_floors, value_entries
+from latte.compiler.lower_access import Ranges, reduce_floors, value_entries
 from latte.compiler.lower_scope import Scope
 from latte.compiler.rewrite import children, walk
 
@@ -93,7 +93,7 @@ def _index_use(index: Affine) -> Use:
 def _access(
     scope: Scope, buffer: str, index: tuple[Index, ...], write: bool, folded: tuple[Axis, ...]
 ) -> Use:
-    position = flat_position(scope.storage(buffer), index)
+    position = scope.position(buffer, index)
     weight = float(math.prod(entry.size for entry in folded))
     values = bool(value_entries(index))
     return Use(position, weight, write, position.axes(), values, folded, buffer, index)

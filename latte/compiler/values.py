@@ -15,13 +15,9 @@ from dataclasses import dataclass, field
 from typing import Union
 
 from latte.compiler.vector import (
-    BOOL,
     BYTES,
     F32,
-    I32,
     I64,
-    POINTER,
-    U8,
     Constant,
     Kind,
     Operand,
@@ -31,6 +27,7 @@ from latte.compiler.vector import (
     Statement,
     Type,
     Value,
+    vector_type,
 )
 
 Number = Union["Term", int, float]
@@ -386,21 +383,6 @@ def _statement(
 
 def _is_constant(a: Number) -> bool:
     return not isinstance(a, Term) or isinstance(a.operand, Constant)
-
-
-def vector_type(kind: Kind, lanes: int) -> Type:
-    """The type of so many lanes; a scalar's is one of the named ones."""
-    return SCALAR_TYPES[kind] if lanes == 1 else Type(kind, lanes)
-
-
-SCALAR_TYPES: dict[Kind, Type] = {
-    "f32": F32,
-    "i32": I32,
-    "i64": I64,
-    "u8": U8,
-    "i1": BOOL,
-    "ptr": POINTER,
-}
 
 
 def _wider(a: Type, b: Type) -> Type:

@@ -57,6 +57,20 @@ F32, I32, I64, U8, BOOL, POINTER = (
     Type("ptr"),
 )
 
+SCALAR_TYPES: dict[Kind, Type] = {
+    "f32": F32,
+    "i32": I32,
+    "i64": I64,
+    "u8": U8,
+    "i1": BOOL,
+    "ptr": POINTER,
+}
+
+
+def vector_type(kind: Kind, lanes: int) -> Type:
+    """The type of so many lanes; a scalar's is one of the named ones."""
+    return SCALAR_TYPES[kind] if lanes == 1 else Type(kind, lanes)
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
