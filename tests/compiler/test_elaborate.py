@@ -344,3 +344,16 @@ def test_an_update_may_read_what_is_declared_below() -> None:
 def test_a_window_has_a_limit() -> None:
     text = "net N { input a[3]\n ensemble b = Sum(a[0 ..+ 10 ** 15]) }"
     assert codes(text) == ["E0506"]
+
+
+def test_a_moment_with_a_name_is_an_ensemble() -> None:
+    net = made("""net N {
+        input xs[@time, 6]
+        h = LSTM(xs, 4)
+        z = last(h)
+        before = prev(z)
+        s = Linear(before, 2)
+    }""")
+    assert "h = last(h.out)[j]" in shown(net, "z")
+    assert "z = previous(z)[j]" in shown(net, "before")
+    assert dict(net.names)["z"] == "z"

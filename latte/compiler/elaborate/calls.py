@@ -264,11 +264,11 @@ class Caller(Arguments):
         path = self.path_for("flatten", name, node.span)
         return views.reshape(self.run, path, of, (whole_number(total, "a size"),), node.span)
 
-    def plain(self, of: Reference, span: Span) -> Reference:
-        """A view needs a node: what is read at another moment is copied into one."""
+    def plain(self, of: Reference, span: Span, name: str | None = None) -> Reference:
+        """A view or a name needs a node: what is read at another moment is copied into one."""
         if of.moment is Moment.SAME and not of.items:
             return of
-        return self.materialise(Formula(Argument(str(of)), ((str(of), of),)), None, span)
+        return self.materialise(Formula(Argument(str(of)), ((str(of), of),)), name, span)
 
     def rearranged(self, node: ast.Call, name: str | None) -> Value:
         """`reshape(a, [4, 5])`, `transpose(a, [1, 0])`."""

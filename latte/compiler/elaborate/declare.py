@@ -48,6 +48,8 @@ class Declarer(Caller):
             self.run.report.fail("E0405", "this has no ensemble that tells its shape", node.span)
         if isinstance(value, (Formula, Draft)):
             return self.materialise(value, name, node.span)
+        if isinstance(value, Reference) and value.moment is not forms.Moment.ALL:
+            return value if value.items else self.plain(value, node.span, name)
         return value
 
     def check_free(self, name: ast.Name) -> None:
