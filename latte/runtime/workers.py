@@ -8,32 +8,37 @@ first. Native code called through ctypes does not hold the interpreter's lock.
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 Task = Callable[[int], object]
 
 
 class Workers:
-    """`count` threads, the caller's among them. They are made when first needed."""
+    """`count` threads, the caller's among them. They are made when first needed, and anew in a
+    process that was forked."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._tasks: list[queue.SimpleQueue[Task | None]] = []
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        self._process = os.getpid()
 
     def run(self, task: Task) -> None:
         """Calls `task(0)` here and `task(1)`, `task(2)`, ... on the others; all have returned
-        when this returns."""
+        when this returns. They wait for each other inside, so either all of them run or none:
+        Ctrl-C is heard afterwards."""
         self._start()
-        for tasks in self._tasks:
-            tasks.put(task)
-        try:
-            task(0)
-        finally:
-            failed = [self._done.get() for _ in self._tasks]
-        for error in failed:
+        with _undisturbed():
+            for tasks in self._tasks:
+                tasks.put(task)
+            errors = [_attempt(task, 0), *(self._done.get() for _ in self._tasks)]
+        for error in errors:
             if error is not None:
                 raise error
 
@@ -44,6 +49,8 @@ class Workers:
         self._tasks = []
 
     def _start(self) -> None:
+        if self._process != os.getpid():
+            self._tasks, self._done, self._process = [], queue.SimpleQueue(), os.getpid()
         while len(self._tasks) < self.count - 1:
             tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
             self._tasks.append(tasks)
@@ -59,10 +66,30 @@ def _serve(
 ) -> None:
     """A worker's life; it holds no reference to its owner, which can so be collected."""
     while (task := tasks.get()) is not None:
-        try:
-            task(thread)
-        except BaseException as error:
-            done.put(error)
-        else:
-            done.put(None)
+        error = _attempt(task, thread)
         task = None
+        done.put(error)
+
+
+def _attempt(task: Task, thread: int) -> BaseException | None:
+    try:
+        task(thread)
+    except BaseException as error:
+        return error
+    return None
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Holds Ctrl-C back until the end. Only the main thread ever hears it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[tuple[int, FrameType | None]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if heard and callable(before):
+        before(*heard[0])

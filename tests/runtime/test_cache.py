@@ -1,6 +1,8 @@
 """Compiled code on disk: found again, never trusted when it was touched, never in the way."""
 
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -96,3 +98,23 @@ def test_the_entries_used_longest_ago_go_first(folder: Path) -> None:
     os.close(descriptor)
     left = [age for age in range(10) if (folder / key(str(age))).exists()]
     assert left[0] == 0 and left[1:] == list(range(10 - len(left) + 1, 10)) and len(left) < 6
+
+
+STORM = """
+import sys, warnings
+from pathlib import Path
+from latte.runtime.cache import Cache, key
+warnings.simplefilter("error")
+for turn in range(50):
+    cache, name = Cache(Path(sys.argv[1])), key(str(turn % 7))
+    found = cache.load(name)
+    assert found in (None, name.encode() * 999), "torn"
+    cache.store(name, name.encode() * 999)
+"""
+
+
+def test_processes_share_a_cold_cache(folder: Path) -> None:
+    command = [sys.executable, "-c", STORM, str(folder)]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    assert [run.communicate()[1] for run in runs] == [""] * 6
+    assert sorted(p.name for p in folder.iterdir()) == sorted(key(str(k)) for k in range(7))
