@@ -37,7 +37,7 @@ from latte.compiler.net import (
 )
 from latte.compiler.poly import Box, image, ranges_of
 from latte.compiler.rewrite import substitute_locals, walk
-from latte.compiler.simplify import ZERO, simplify
+from latte.compiler.simplify import ZERO
 from latte.compiler.synthesize_forward import Frame, frame, instance, kept_name
 from latte.compiler.tables import (
     CARRY,
@@ -271,9 +271,7 @@ def _from_neuron(tables: Tables, edge: Edge, node: Ensemble, names: Names) -> Sc
         w.name: axis(a.name) for w, a in zip(_binding(node, entry).window, window, strict=True)
     }
     index, more = _target_index(tables, edge, body, places)
-    for condition in (*conditions, *more):
-        lowered = Apply("select", (condition, lowered, ZERO))
-    return Scatter((*place.axes, *window), index, simplify(lowered), where)
+    return Scatter((*place.axes, *window), index, lowered, where, (*conditions, *more))
 
 
 def _binding(node: Ensemble, entry: Contribution) -> Connection:
@@ -347,6 +345,8 @@ def _present(tables: Tables, edge: Edge, body: Instance) -> tuple[Expression, ..
             assert step is not None
             inside = before_end(tables, item, step)
             return (inside, Apply("ge", (Position(step - 1), ZERO)))
+        case Moment.PREVIOUS if body.point.item is not None:
+            return (Apply("le", (Scalar(CARRY), ZERO)),)
         case Moment.NEXT:
             assert step is not None and item is not None
             if edge.first is None:

@@ -18,12 +18,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from latte.compiler.affine import Affine, Floor, axis, constant
-from latte.compiler.expression import Apply, Axis, Expression, Fold, Guard, Index, Position
+from latte.compiler.algebra import axes_of
+from latte.compiler.expression import (
+    Apply,
+    Axis,
+    Expression,
+    Fold,
+    Guard,
+    Index,
+    Load,
+    Number,
+    Position,
+)
 from latte.compiler.poly import Box, always, never, ranges_of, tidy
+from latte.compiler.regions import separate
 from latte.compiler.rewrite import substitute_axes, substitute_guards
 from latte.compiler.simplify import ZERO, simplify
 from latte.compiler.split import chain, tidy_indices
-from latte.compiler.tables import Names
+from latte.compiler.tables import LENGTHS, Names
 
 LARGEST_STRIDE = 16  # residue classes that get kernels of their own
 PAIRS = 4  # pairs for each element up to which a value-dependent place is compared, not scattered
@@ -31,12 +43,13 @@ PAIRS = 4  # pairs for each element up to which a value-dependent place is compa
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """For all points of `axes` where the guards hold: `target[index] += expression`."""
+    """For all points of `axes` where guards and conditions hold: `target[index] += expression`."""
 
     axes: tuple[Axis, ...]
     index: tuple[Index, ...]
     expression: Expression
     where: tuple[Guard, ...] = ()
+    conditions: tuple[Expression, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,7 @@ class _State:
     where: tuple[Guard, ...]
     expression: Expression
     conditions: tuple[Expression, ...] = ()
+    compared: bool = False  # a condition compares a value with a place
     fixed: tuple[tuple[str, int], ...] = ()  # axes around the kernel, and their sizes
 
     @property
@@ -114,8 +128,9 @@ def gather(
     fixed = tuple((entry.name, entry.size) for entry in around.values())
     equations = tuple(zip(left, scatter.index, strict=True))
     start = _State(
-        axes, index, scatter.axes, equations, scatter.where, scatter.expression, fixed=fixed
-    )
+        axes, index, scatter.axes, equations, scatter.where, scatter.expression,
+        scatter.conditions, fixed=fixed,
+    )  # fmt: skip
     return _pieces(_unfloored(start, names), names)
 
 
@@ -260,7 +275,7 @@ def _modulus(state: _State, left: Affine, right: Index) -> _State:
 def _value(state: _State, left: Affine, right: Index) -> _State:
     assert not isinstance(right, Affine)
     test = Apply("eq", (Position(left), right))
-    return replace(state, conditions=(*state.conditions, test))
+    return replace(state, conditions=(*state.conditions, test), compared=True)
 
 
 _SOLVE = {
@@ -386,31 +401,62 @@ def _index(entry: Index, values: dict[str, Affine]) -> Index:
 
 
 def _finished(state: _State) -> list[Piece] | None:
-    """The unknowns that are left are summed over."""
-    ranges = state.ranges
-    where = dict.fromkeys(
-        replace(guard, index=tidy(guard.index, ranges)) for guard in state.where
-    )  # fmt: skip
-    kept = tuple(guard for guard in where if not always(guard, ranges))
-    if any(never(guard, ranges) for guard in kept):
-        return [_nothing(state)]
-    if state.conditions and math.prod(a.size for a in state.unknown) > PAIRS:
+    """The unknowns that are left are summed over. Guards stay with the sum, which may get a
+    kernel of its own; a condition that does not depend on them is asked once, outside."""
+    if state.compared and math.prod(a.size for a in state.unknown) > PAIRS:
         return None
-    expression = simplify(tidy_indices(state.expression, ranges))
-    for condition in state.conditions:
-        expression = Apply("select", (condition, expression, ZERO))
     unknown = tuple(a for a in state.unknown if a.size > 1 or a.symbol)
-    expression = substitute_axes(
-        expression, {a.name: constant(0) for a in state.unknown if a not in unknown}
-    )
-    kept = substitute_guards(
-        kept, {a.name: constant(0) for a in state.unknown if a not in unknown}
-    )  # fmt: skip
+    state = state.substituted({a.name: constant(0) for a in state.unknown if a not in unknown})
+    ranges = state.ranges
+    conditions = [test for test in state.conditions if not _holds_always(test, ranges)]
+    tidied = [replace(guard, index=tidy(guard.index, ranges)) for guard in state.where]
+    where = [guard for guard in dict.fromkeys(tidied) if not always(guard, ranges)]
+    if any(never(guard, ranges) for guard in where):
+        return [_nothing(state)]
+    expression = simplify(tidy_indices(state.expression, ranges))
+    names = {a.name for a in unknown}
+    inner = [test for test in conditions if axes_of(test) & names]
+    expression = only_if(inner, expression)
     if unknown:
-        expression = Fold("sum", unknown, expression, kept)
-    elif kept:
-        expression = Apply("select", (holds(kept), expression, ZERO))
+        total = Fold("sum", unknown, expression, tuple(where))
+        expression = separate(total, LENGTHS, _steps(state))
+    else:
+        where = [guard for guard in where if not _implied(guard, conditions, _steps(state))]
+        expression = only_if([holds(where)] if where else [], expression)
+    expression = only_if([test for test in conditions if test not in inner], expression)
     return [Piece(state.axes, state.index, simplify(expression))]
+
+
+def only_if(tests: Sequence[Expression], expression: Expression) -> Expression:
+    """The expression where all tests hold, else 0."""
+    for test in tests:
+        expression = Apply("select", (test, expression, ZERO))
+    return expression
+
+
+def _holds_always(test: Expression, ranges: Mapping[str, tuple[int, int]]) -> bool:
+    match test:
+        case Apply("ge", (Position(index), Number(0.0))):
+            return always(Guard(index), ranges)
+        case _:
+            return False
+
+
+def _steps(state: _State) -> int:
+    """The compiled number of steps."""
+    sizes = [a.size for a in (*state.axes, *state.unknown) if a.symbol == "t"]
+    return max([*sizes, *(size for _, size in state.fixed)], default=1)
+
+
+def _implied(guard: Guard, conditions: Sequence[Expression], steps: int) -> bool:
+    """A step before an item's end is a step of the longest item: `t + 1 < lengths[n]`."""
+    for test in conditions:
+        match test:
+            case Apply("lt", (Position(step), Load(buffer, _))) if buffer == LENGTHS:
+                late = guard.index + step
+                if late.is_constant and late.constant >= steps - 1 and not guard.modulus:
+                    return True
+    return False
 
 
 def holds(guards: Sequence[Guard]) -> Expression:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from latte.compiler.affine import Affine, axis, constant, row_major
-from latte.compiler.algebra import axes_of
 from latte.compiler.expression import (
     Apply,
     Argument,
@@ -34,9 +33,19 @@ from latte.compiler.expression import (
 )
 from latte.compiler.net import Binding, Connection, Moment, Neuron, Value
 from latte.compiler.poly import always
+from latte.compiler.regions import separate
 from latte.compiler.rewrite import rewrite
 from latte.compiler.simplify import ONE, ZERO, simplify
-from latte.compiler.tables import Names, Point, Tables, as_expression, at, before_end, read
+from latte.compiler.tables import (
+    LENGTHS,
+    Names,
+    Point,
+    Tables,
+    as_expression,
+    at,
+    before_end,
+    read,
+)
 
 NEUTRAL = {
     "sum": 0.0, "prod": 1.0, "min": float("inf"), "max": float("-inf"),
@@ -142,7 +151,7 @@ class Instance:
         body = simplify(inner._lower(fold.body))
         for condition in conditions:
             body = Apply("select", (condition, body, Number(NEUTRAL[fold.operator])))
-        return _select_outside(Fold(fold.operator, axes, body, where))
+        return separate(Fold(fold.operator, axes, body, where), LENGTHS, self.tables.time)
 
     def presence(
         self, axes: frozenset[str]
@@ -246,48 +255,3 @@ def _nested(operator: str, operands: list[Expression]) -> Expression:
     for operand in operands[1:]:
         result = Apply(operator, (result, operand))  # type: ignore[arg-type]
     return result
-
-
-def _select_outside(fold: Fold) -> Expression:
-    """A condition that is the same for all places of a fold is asked once, outside; products
-    with a 0 that takes the place of what is absent vanish."""
-    names = {a.name for a in fold.axes}
-    condition = _invariant_condition(fold.body, names)
-    if condition is None:
-        return fold
-    sides = []
-    for place in (1, 2):
-        body = rewrite(fold.body, lambda node: _chosen(node, condition, place))  # noqa: B023
-        if place == 2:
-            body = rewrite(body, _vanish)
-        inner = replace(fold, body=simplify(body))
-        neutral = fold.operator == "sum" and inner.body == ZERO
-        sides.append(ZERO if neutral else _select_outside(inner))
-    return Apply("select", (condition, *sides))
-
-
-def _invariant_condition(expression: Expression, names: set[str]) -> Expression | None:
-    match expression:
-        case Apply("select", (condition, _, _)) if not axes_of(condition) & names:
-            return condition
-        case Apply(_, operands):
-            found = (_invariant_condition(each, names) for each in operands)
-            return next((each for each in found if each is not None), None)
-        case _:
-            return None
-
-
-def _chosen(node: Expression, condition: Expression, place: int) -> Expression | None:
-    match node:
-        case Apply("select", operands) if operands[0] == condition:
-            return operands[place]
-        case _:
-            return None
-
-
-def _vanish(node: Expression) -> Expression | None:
-    match node:
-        case Apply("mul", (Number(0.0), _) | (_, Number(0.0))):
-            return ZERO
-        case _:
-            return None

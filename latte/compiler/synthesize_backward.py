@@ -27,7 +27,7 @@ from latte.compiler.adjoint import (
 )
 from latte.compiler.affine import axis
 from latte.compiler.expression import Apply, Axis, Expression, Fold, Number
-from latte.compiler.gather import Piece, gather
+from latte.compiler.gather import Piece, gather, only_if
 from latte.compiler.ir import Item, Kernel, Serial, Write
 from latte.compiler.net import Ensemble, Loss, Moment, Net, Node, View
 from latte.compiler.poly import Box, disjoint, remainder
@@ -281,7 +281,8 @@ class _Target:
         self.written.append(box)
         names = Names()
         scatter = flow(self.tables, edge, self._axes(names), names).scatter
-        write = Write(grad(self.name), scatter.index, scatter.expression, add=True)
+        value = only_if(scatter.conditions, scatter.expression)
+        write = Write(grad(self.name), scatter.index, value, add=True)
         reason = f"gradient of {self.name}"
         kernel = Kernel(
             grad(self.name), scatter.axes, (), (write,), scatter.where, edge.reader.name, reason
