@@ -14,6 +14,7 @@ from latte.compiler.layout import layout
 from latte.compiler.machine import Machine
 from latte.compiler.net import Net
 from latte.compiler.pack import isolate, pack
+from latte.compiler.recur import recur
 from latte.compiler.share import share
 from latte.compiler.simplify import simplify_program
 from latte.compiler.split_sums import split_sums
@@ -23,6 +24,7 @@ Pass = Callable[[Program, Machine], Program]
 
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("simplify", lambda program, machine: simplify_program(program)),
+    ("recur", lambda program, machine: recur(program)),
     ("isolate", lambda program, machine: isolate(program)),
     ("split_sums", lambda program, machine: split_sums(program)),
     ("layout", layout),
