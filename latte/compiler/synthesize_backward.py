@@ -25,7 +25,7 @@ from latte.compiler.adjoint import (
     stored_lets,
     target_axes,
 )
-from latte.compiler.affine import axis
+from latte.compiler.affine import Affine, axis
 from latte.compiler.expression import Apply, Axis, Expression, Fold, Number
 from latte.compiler.gather import Piece, gather, only_if
 from latte.compiler.ir import Item, Kernel, Serial, Write
@@ -282,7 +282,11 @@ class _Target:
         names = Names()
         scatter = flow(self.tables, edge, self._axes(names), names).scatter
         value = only_if(scatter.conditions, scatter.expression)
-        write = Write(grad(self.name), scatter.index, value, add=True)
+        index = tuple(  # what a window clips adds 0 to the first element
+            entry if isinstance(entry, Affine) else only_if(scatter.conditions, entry)
+            for entry in scatter.index
+        )
+        write = Write(grad(self.name), index, value, add=True)
         reason = f"gradient of {self.name}"
         kernel = Kernel(
             grad(self.name), scatter.axes, (), (write,), scatter.where, edge.reader.name, reason
