@@ -91,6 +91,12 @@ class Span:
     def text(self) -> str:
         return self.source.text[self.start : self.end]
 
+    def lines(self) -> Span:
+        """The whole lines on which this span stands."""
+        starts, last = self.source.starts, self.end_line
+        end = starts[last] - 1 if last < len(starts) else len(self.source.text)
+        return Span(self.source, starts[self.line - 1], end)
+
     def to(self, other: Span) -> Span:
         """From the beginning of this span to the end of the other."""
         return Span(self.source, min(self.start, other.start), max(self.end, other.end))

@@ -57,6 +57,7 @@ class _Matcher:
         self.seek_extra = seek_extra
         self.missing = False
         self.extra = False
+        self.told: set[int] = set()
         self.open: list[Token] = []
         self.result: list[Token] = []
 
@@ -95,13 +96,14 @@ class _Matcher:
             self.found.error("E0103", message, self._span(token), help="remove it")
             self.seek_extra = False
             return
+        if self.open[-1].kind != OPENERS[token.kind] and self._has_partner(token):
+            self._close_last()
         opener = self.open.pop()
         wanted = CLOSERS[opener.kind]
         if token.kind != wanted:
             notes = (Note("opened here", self._span(opener)),)
             message = f"`{opener.text}` is closed by `{token.text}`"
-            help = f"did you mean `{SIGN[wanted]}`?"
-            self.found.error("E0103", message, self._span(token), help=help, notes=notes)
+            self._tell(message, token, f"did you mean `{SIGN[wanted]}`?", notes)
         self.result.append(Token(wanted, SIGN[wanted], token.start, token.end, token.first))
 
     def _tell_extra(self, token: Token) -> None:
@@ -109,8 +111,19 @@ class _Matcher:
             self.extra = True
             self.result.append(token)  # the parser knows better what it stands behind
         else:
-            message = f"this `{token.text}` closes nothing"
-            self.found.error("E0103", message, self._span(token), help="remove it")
+            self._tell(f"this `{token.text}` closes nothing", token, "remove it")
+
+    def _has_partner(self, token: Token) -> bool:
+        """Whether a bracket further out waits for this closer: the inner one was forgotten."""
+        outer = self.open[:-1]
+        return OPENERS[token.kind] in [t.kind for t in outer[_last_brace(outer) :]]
+
+    def _tell(self, message: str, token: Token, help: str, notes: tuple[Note, ...] = ()) -> None:
+        """Tell of a `(` or `[`, the first of its line: others there may follow from it."""
+        line, _ = self.source.position(token.start)
+        if line not in self.told:
+            self.told.add(line)
+            self.found.error("E0103", message, self._span(token), help=help, notes=notes)
 
     def _too_early(self, token: Token) -> bool:
         """Whether a brace inside a line closes a block of several lines."""
@@ -170,8 +183,7 @@ class _Matcher:
             self._tell_missing(opener, last, item)
         else:
             help = f"add `{SIGN[CLOSERS[opener.kind]]}`"
-            message = f"this `{opener.text}` is never closed"
-            self.found.error("E0103", message, self._span(opener), help=help)
+            self._tell(f"this `{opener.text}` is never closed", opener, help)
         at = len(self.result)
         while self.result[at - 1].kind == "_NEWLINE":
             at -= 1
@@ -186,3 +198,8 @@ class _Matcher:
 
     def _span(self, token: Token) -> Span:
         return Span(self.source, token.start, token.end)
+
+
+def _last_brace(tokens: list[Token]) -> int:
+    """The place behind the last brace."""
+    return max((at + 1 for at, token in enumerate(tokens) if token.kind == "LBRACE"), default=0)

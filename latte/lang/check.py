@@ -6,6 +6,7 @@ statements. The user's files are checked; the library's text is trusted (a test 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import assert_never
@@ -14,6 +15,7 @@ from latte.errors import Collector, Note, Span
 from latte.lang import ast
 from latte.lang.check_body import Body, check_body, check_train
 from latte.lang.check_code import check_neuron, check_scalar, check_solver
+from latte.lang.parse import NAMELESS
 from latte.lang.resolve import Definitions
 from latte.lang.room import Room
 from latte.lang.walk import walk
@@ -28,10 +30,21 @@ def check(definitions: Definitions, found: Collector) -> None:
         room = Room(definitions, found, unit.file.source, lost)
         circles: set[Named] = set()
         for item in unit.file.items:
-            check_item(replace(room, said=set()), item)
+            check_item(replace(room, said=set(), lost=lost | _lost_with_head(room, item)), item)
             if isinstance(item, Named) and item not in circles:
                 circles |= _check_circle(room, item)
         _check_trains(room, unit.file)
+
+
+def _lost_with_head(room: Room, item: ast.FileItem) -> set[str]:
+    """All words of an item that may have names or arguments which could not be read."""
+    text = item.span.text
+    head = Span(item.span.source, item.span.start, item.span.start + len(re.split("[={]", text)[0]))
+    nameless = NAMELESS in room.lost and room.is_broken_at(item.span)
+    unread = isinstance(item, ast.Definition) and item.name.text == "_"
+    if nameless or unread or room.is_broken_at(head):
+        return set(re.findall(r"\w+", text))
+    return set()
 
 
 def check_item(room: Room, item: ast.FileItem) -> None:

@@ -264,7 +264,8 @@ class Code:
             self.room.tell("E0702", message, target.span, help)
         elif text in self.names:
             self.room.tell("E0702", f"`{text}` cannot be assigned", target.span)
-        elif text not in self.room.lost:
+        elif text not in self.room.lost | self.room.said:
+            self.room.said.add(text)
             help = did_you_mean(text, [*self.locals, "value"]) or f"declare it: `let {text} = ...`"
             self.room.tell("E0701", f"unknown local `{text}`", target.span, help)
             self.names.add(text)

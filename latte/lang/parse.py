@@ -20,7 +20,7 @@ from latte.errors import Collector, LatteError, Source, Span, fail
 from latte.lang import ast, tables
 from latte.lang.brackets import DEEPEST, match_brackets
 from latte.lang.newlines import END, ITEMS, begins_statement, normalize_newlines
-from latte.lang.slips import Break, explain
+from latte.lang.slips import BELONGS, Break, explain
 from latte.lang.tokens import Token, tokenize
 from latte.lang.tree import Builder
 from latte.lang.walk import depth
@@ -39,6 +39,8 @@ HEADS = {
     "FOR": ("FOR", "NAME", "IN", "NUMBER", "_RANGE", "NUMBER"),
 }
 CODE_FOR = ("FOR", "NAME", "IN", "NAME")
+NAMELESS = "*"  # among the lost words: a statement declares something, but its name is lost
+ENDS = {"_NEWLINE", END}
 MOST = 100  # errors told of one file
 
 
@@ -187,6 +189,8 @@ class _Parser:
         if self.accepts("_NEWLINE"):  # the statement was whole, what follows it is not
             self.step(Token("_NEWLINE", "", 0, 0))
         resumed = self.resume(place, slip.meant or self.tokens[self.begin].kind, END in starts)
+        if place == self.begin + 1 and self.tokens[self.begin].kind in BELONGS:
+            self.lost.add(NAMELESS)
         self.lost.update(t.text for t in self.tokens[self.begin : resumed] if t.text.isidentifier())
         if self.tokens[resumed].kind == END:
             self.close_blocks()
@@ -212,6 +216,9 @@ class _Parser:
 
     def resume(self, place: int, head: str, top: bool) -> int:
         """Where the next statement begins that can be read, or the block of this one."""
+        line_end = next(k for k, t in enumerate(self.tokens) if k >= place and t.kind in ENDS)
+        if self.lacks_brace(line_end, head):
+            return line_end + 1
         at, level = self.begin, 0
         while self.tokens[at].kind != END:
             token = self.tokens[at]
@@ -229,6 +236,15 @@ class _Parser:
                     return at + 1
             at += 1
         return at
+
+    def lacks_brace(self, line_end: int, head: str) -> bool:
+        """Whether a head ends its line without `{`, and a `}` is too many; the `{` is put there."""
+        kinds = [token.kind for token in self.tokens]
+        lost = kinds.count("RBRACE") > kinds.count("LBRACE")
+        headless = kinds[line_end] == "_NEWLINE" and "LBRACE" not in kinds[self.begin : line_end]
+        if not (lost and headless and self.put_head(head)):
+            return False
+        return self.step(Token("LBRACE", "", 0, 0))
 
     def behind_block(self, at: int) -> int:
         """The brace that closes the block opened here."""

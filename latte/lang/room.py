@@ -88,18 +88,20 @@ class Room:
 
     def is_broken(self, node: ast.Node, *codes: str) -> bool:
         """Whether a syntax error, or one of `codes`, was told in a node: it may lack something."""
-        for told in self.found.diagnostics:
-            inside = told.span and told.span.source == node.span.source
-            if inside and (told.code < "E02" or told.code in codes):
-                assert told.span
-                if node.span.start <= told.span.start <= node.span.end:
-                    return True
-        return False
+        return self.is_broken_at(node.span, *codes)
+
+    def is_broken_at(self, span: Span, *codes: str) -> bool:
+        """The same of a part of the text."""
+        return any(
+            told.span.source == span.source and span.start <= told.span.start <= span.end
+            for told in self.found.diagnostics
+            if told.span and (told.code < "E02" or told.code in codes)
+        )
 
 
 def match(room: Room, call: ast.Call, definition: Callable) -> dict[str, ast.Argument]:
     """The argument of each formal; too many, unknown, doubled and missing ones are told."""
-    if room.is_broken(definition):
+    if room.is_broken(definition) or room.is_broken_at(call.span.lines()):
         return {}
     formals = definition.formals
     name = call.function.text

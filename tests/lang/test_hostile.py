@@ -52,12 +52,12 @@ def test_bytes(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", DEEP)
 def test_nested_too_deeply(name: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(LatteError) as caught:
         load_text(DEEP[name])
     assert "E0105" in {problem.code for problem in caught.value.diagnostics}
     assert len(str(caught.value)) < 2_000
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_long_name_is_shown_in_part() -> None:
@@ -68,11 +68,11 @@ def test_a_long_name_is_shown_in_part() -> None:
 
 
 def test_many_mistakes_end() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(LatteError) as caught:
         load_text("what is this\n" * 20_000)
     assert len(caught.value.diagnostics) <= 100
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_line_ends_and_mark(tmp_path: Path) -> None:
