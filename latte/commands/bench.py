@@ -12,13 +12,14 @@ import click
 
 from latte.commands.command import (
     Command,
+    Settings,
     compile_options,
     json_option,
-    load_net,
     net_argument,
 )
 
 if TYPE_CHECKING:
+    from latte.model import Net
     from latte.runtime.executable import Executable
 
 LAYERS = 20  # shown
@@ -48,16 +49,10 @@ class Line:
 @compile_options
 @json_option
 def command(
-    file: str,
-    definitions: tuple[str, ...],
-    format: str,
+    net: Net,
     as_json: bool,
     seconds: float,
-    batch: int | None,
-    threads: int | None,
-    target: str,
-    seed: int,
-    time: int | None,
+    settings: Settings,
 ) -> None:
     """Time forward, backward, a whole step and inference on made-up data; then each layer.
 
@@ -67,13 +62,16 @@ def command(
     \b
       latte bench alexnet.latte --batch 64 --threads 2
     """
+    import numpy as np
+
+    from latte.runtime.datasets import open_data, parse_spec
     from latte.runtime.profile import by_layer, measured_peak, timings
 
-    net = load_net(file, definitions)
     started = clock.perf_counter()
-    fed = _synthetic(net.elaborated.inputs, batch or net.training.batch, time)
-    steps = time or next((fed[i.name].shape[1] for i in net.elaborated.inputs if i.time), None)
-    exe = net.compile(batch, target=target, threads=threads, time=steps, seed=seed)
+    data = open_data(parse_spec("synthetic", settings.time), net.elaborated.inputs)
+    exe = settings.compile(net, time=data.steps)
+    fed: dict[str, Any] = data.room(exe.batch)
+    data.fill(np.arange(exe.batch) % len(data), fed)
     passes = _passes(exe, fed)
     for run in passes.values():
         run()
@@ -101,18 +99,6 @@ def command(
     _table("pass", lines, peak)
     click.echo("\nof a step, kernels one after another:")
     _table("layer", layers[:LAYERS], peak)
-
-
-def _synthetic(inputs: Any, batch: int, steps: int | None) -> dict[str, Any]:
-    """One whole batch of made-up data."""
-    import numpy as np
-
-    from latte.runtime.datasets import open_data, parse_spec
-
-    data = open_data(parse_spec("synthetic", steps), inputs)
-    room = data.room(batch)
-    data.fill(np.arange(batch) % len(data), room)
-    return room
 
 
 def _passes(exe: Executable, fed: dict[str, Any]) -> dict[str, Callable[[], object]]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import click
 
-from latte.commands.command import Command, format_option, parse_definitions, split_name
+from latte.commands.command import (
+    Command,
+    definition_option,
+    format_option,
+    parse_definitions,
+    split_name,
+)
 from latte.errors import Collector, LatteError
 
 
 @click.command(cls=Command)
 @click.argument("files", metavar="FILE[:NET]...", nargs=-1, required=True)
-@click.option("-D", "definitions", metavar="NAME=VALUE", multiple=True, help="A net's argument")
+@definition_option
 @format_option
 def command(files: tuple[str, ...], definitions: tuple[str, ...], format: str) -> None:
     """Look for mistakes in the files: all of them are told at once.

@@ -9,6 +9,8 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -19,6 +21,7 @@ from latte.options import __version__, options
 
 if TYPE_CHECKING:
     from latte.model import Net
+    from latte.runtime.executable import Executable
 
 Scalar = int | float | bool | str
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -89,13 +92,27 @@ def format_option(function: Function) -> Function:
     )(function)
 
 
-def net_argument(function: Function) -> Function:
-    """`FILE[:Net]`, `-D name=value` and `--format`."""
-    function = click.argument("file", metavar="FILE[:NET]")(function)
-    function = click.option(
+def net_argument(function: Function) -> Callable[..., Any]:
+    """`FILE[:NET]`, `-D name=value` and `--format`: the command gets the `net`, loaded."""
+
+    @wraps(function)
+    def loaded(file: str, definitions: tuple[str, ...], format: str, **rest: Any) -> Any:
+        return function(net=load_net(file, definitions), **rest)
+
+    for option in (
+        click.argument("file", metavar="FILE[:NET]"),
+        definition_option,
+        format_option,
+    ):
+        loaded = option(loaded)
+    return loaded
+
+
+def definition_option(function: Function) -> Function:
+    """`-D name=value`, any number of times."""
+    return click.option(
         "-D", "definitions", metavar="NAME=VALUE", multiple=True, help="An argument of the net"
     )(function)
-    return format_option(function)
 
 
 def json_option(function: Function) -> Function:
@@ -105,8 +122,35 @@ def json_option(function: Function) -> Function:
     )
 
 
-def compile_options(function: Function) -> Function:
-    """How a net is compiled: `--batch --threads --target --seed --time`."""
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a net is compiled; None where the command line does not say."""
+
+    batch: int | None
+    threads: int | None
+    target: str
+    seed: int
+    time: int | None
+
+    def compile(
+        self, net: Net, *, mode: str = "train", batch: int | None = None, time: int | None = None
+    ) -> Executable:
+        """The net compiled so; `batch` and `time` hold where the user chose none."""
+        return net.compile(
+            self.batch or batch, target=self.target, threads=self.threads, mode=mode,
+            time=self.time or time, seed=self.seed,
+        )  # fmt: skip
+
+
+def compile_options(function: Function) -> Callable[..., Any]:
+    """`--batch --threads --target --seed --time`: the command gets them as `settings`."""
+    names = [field.name for field in fields(Settings)]
+
+    @wraps(function)
+    def gathered(**given: Any) -> Any:
+        settings = Settings(**{name: given.pop(name) for name in names})
+        return function(settings=settings, **given)
+
     positive = click.IntRange(min=1)
     for option in (
         click.option("--time", type=positive, help="Steps of the longest sequence"),
@@ -115,8 +159,8 @@ def compile_options(function: Function) -> Function:
         click.option("--threads", type=positive, help="Workers  [all cores]"),
         click.option("--batch", type=positive, help="Items in a batch  [the net's]"),
     ):
-        function = option(function)
-    return function
+        gathered = option(gathered)
+    return gathered
 
 
 def split_name(text: str) -> tuple[str, str | None]:

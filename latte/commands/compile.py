@@ -12,8 +12,8 @@ import click
 
 from latte.commands.command import (
     Command,
+    Settings,
     compile_options,
-    load_net,
     net_argument,
     not_in_this_build,
 )
@@ -46,9 +46,7 @@ LATER = ("cuda", "ptx", "obj")
 @click.option("--report", metavar="DIR", help="Write every stage to a folder")
 @compile_options
 def command(
-    file: str,
-    definitions: tuple[str, ...],
-    format: str,
+    net: Net,
     emit: str | None,
     after: str | None,
     phase: str | None,
@@ -57,11 +55,7 @@ def command(
     output: str | None,
     explain: bool,
     report: str | None,
-    batch: int | None,
-    threads: int | None,
-    target: str,
-    seed: int,
-    time: int | None,
+    settings: Settings,
 ) -> None:
     """Compile a net into the cache, or print it: as ast, net, program, vector code, LLVM, assembly.
 
@@ -71,36 +65,30 @@ def command(
       latte compile lenet.latte --emit program --after simplify --phase forward
       latte compile lenet.latte --emit llvm -o lenet.ll
     """
-    if target in LATER or emit in LATER:
-        not_in_this_build(f"`{emit if emit in LATER else target}`", "targets are cpu and interp")
-    net = load_net(file, definitions)
-    size = batch or net.training.batch
-    if emit is None and after is None and not explain and report is None:
-        _compile(net, size, target, threads, mode, time, seed)
-        return
-    stage = emit or "program"
-    if stage in {"ast", "net"} and after is None and not (explain or report):
-        _write(_front(net, stage), output)
-        return
-    program = _program(net, size, mode, time)
+    later = {settings.target, emit} & set(LATER)
+    if later:
+        not_in_this_build(f"`{later.pop()}`", "targets are cpu and interp")
     if explain:
-        _explain(program, _machine(cpu))
+        _explain(_program(net, mode, settings), _machine(cpu))
     elif report:
-        _report(net, program, Path(report), cpu)
+        _report(net, _program(net, mode, settings), Path(report), cpu)
+    elif emit in {"ast", "net"} and after is None:
+        _write(_front(net, emit), output)
+    elif emit or after:
+        program = _program(net, mode, settings)
+        _write(_back(program, emit or "program", after, phase, cpu), output)
     else:
-        _write(_back(program, stage, after, phase, cpu), output)
+        _compile(net, mode, settings)
 
 
 def _machine(cpu: str | None) -> Machine:
     return host() if cpu is None else level(cpu)
 
 
-def _compile(
-    net: Net, batch: int, target: str, threads: int | None, mode: str, time: int | None, seed: int
-) -> None:
+def _compile(net: Net, mode: str, settings: Settings) -> None:
     """Make all phases; the machine code stays in the cache."""
     start = clock.perf_counter()
-    exe = net.compile(batch, target=target, threads=threads, mode=mode, time=time, seed=seed)
+    exe = settings.compile(net, mode=mode)
     phases = [phase.name for phase in exe.program.phases]
     for phase in phases:
         exe.backend.prepare(phase)
@@ -119,14 +107,15 @@ def _front(net: Net, stage: str) -> str:
     return show_net(net.elaborated)
 
 
-def _program(net: Net, batch: int, mode: str, time: int | None) -> Program:
+def _program(net: Net, mode: str, settings: Settings) -> Program:
     from latte import build
 
     timed = any(entry.time for entry in net.elaborated.inputs)
-    if timed and time is None:
+    if timed and settings.time is None:
         fail("E0913", "this net has a time axis", help="give --time T, the longest sequence")
     chosen: build.Mode = "infer" if mode == "infer" else "train"
-    return build.program_of(net.elaborated, batch=batch, time=time or 1, mode=chosen)
+    size, steps = settings.batch or net.training.batch, settings.time or 1
+    return build.program_of(net.elaborated, batch=size, time=steps, mode=chosen)
 
 
 def _back(
@@ -136,18 +125,17 @@ def _back(
     from latte.compiler.pipeline import optimize, stages
     from latte.compiler.show import show_program
 
-    machine = _machine(cpu)
     names = [entry.name for entry in program.phases]
     if phase is not None and phase not in names:
         fail("E0959", f"there is no phase `{phase}`", help=f"there are {', '.join(names)}")
     if after is not None or stage == "program":
-        found = dict(stages(program, machine))
+        found = dict(stages(program, _machine(cpu)))
         wanted = after or next(iter(found))
         if wanted not in found:
             hint = did_you_mean(wanted, found) or f"the passes are {', '.join(found)}"
             fail("E0959", f"there is no pass `{wanted}`", help=hint)
         return show_program(_only(found[wanted], phase))
-    return "\n\n".join(_code(_only(optimize(program, machine), phase), stage, cpu))
+    return "\n\n".join(_code(_only(optimize(program, _machine(cpu)), phase), stage, cpu))
 
 
 def _only(program: Program, phase: str | None) -> Program:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 
 import click
 
-from latte.commands.command import Command, compile_options, format_option
+from latte.commands.command import Command, Settings, compile_options, format_option
 from latte.commands.train import listener
 from latte.options import demo_net
 
@@ -16,7 +17,7 @@ from latte.options import demo_net
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data  [the net's]")
 @compile_options
 @format_option
-def command(name: str, format: str, **settings: object) -> None:
+def command(name: str, format: str, epochs: int | None, settings: Settings) -> None:
     """Train the shipped 8x8 hand-written digits and print the test accuracy.
 
     \b
@@ -28,7 +29,7 @@ def command(name: str, format: str, **settings: object) -> None:
     net = load(demo_net())
     click.echo(f"{demo_net().name}: {net.summary().totals()}", err=True)
     started = time.perf_counter()
-    history = train(net, "digits", listeners=[listener()], **settings)  # type: ignore[arg-type]
+    history = train(net, "digits", epochs=epochs, listeners=[listener()], **asdict(settings))
     seconds = time.perf_counter() - started
     accuracy = history[-1].test_metrics["accuracy"]
     click.echo(f"trained in {seconds:.1f} s; test accuracy {accuracy:.2%}")

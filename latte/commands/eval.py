@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from latte.commands.command import (
     Command,
+    Settings,
     compile_options,
     json_option,
-    load_net,
     net_argument,
 )
+
+if TYPE_CHECKING:
+    from latte.model import Net
 
 
 @click.command(cls=Command)
@@ -23,17 +27,11 @@ from latte.commands.command import (
 @compile_options
 @json_option
 def command(
-    file: str,
-    definitions: tuple[str, ...],
-    format: str,
+    net: Net,
     as_json: bool,
     data: str,
     weights: str,
-    batch: int | None,
-    threads: int | None,
-    target: str,
-    seed: int,
-    time: int | None,
+    settings: Settings,
 ) -> None:
     """Losses and metrics of a trained net, averaged over the data.
 
@@ -46,16 +44,12 @@ def command(
     from latte.runtime.progress import numbers_text
     from latte.runtime.train import evaluate
 
-    net = load_net(file, definitions)
-    spec, inputs = parse_spec(data, time), net.elaborated.inputs
+    spec, inputs = parse_spec(data, settings.time), net.elaborated.inputs
     tested = None if spec.explicit else open_test(spec, inputs)
     items = tested or open_data(spec, inputs)
-    size = batch or net.training.batch
-    exe = net.compile(
-        size, target=target, threads=threads, mode="infer", time=time or items.steps, seed=seed
-    )
+    exe = settings.compile(net, mode="infer", time=items.steps)
     exe.load(weights_file(Path(weights)))
-    found = evaluate(exe, items, size)
+    found = evaluate(exe, items, exe.batch)
     if as_json:
         click.echo(json.dumps({"data": str(spec.at("test") if tested else spec), **found}))
     else:

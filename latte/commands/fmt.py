@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from pathlib import Path
 
 import click
 
-from latte.commands.command import Command, format_option, not_in_this_build
+from latte.commands.command import Command, format_option
 
 
 @click.command(cls=Command)
@@ -22,11 +20,8 @@ def command(files: tuple[str, ...], check: bool, format: str) -> None:
       latte fmt net.latte
       latte fmt --check *.latte
     """
-    if importlib.util.find_spec("latte.lang.format") is None:
-        not_in_this_build("formatting (`latte fmt`)")
+    from latte.lang.format import format_source
     from latte.lang.source import read_source
-
-    format_source = importlib.import_module("latte.lang.format").format_source
 
     changed = 0
     for file in files:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
-from latte.commands.command import Command, json_option, load_net, net_argument
+from latte.commands.command import Command, json_option, net_argument
+
+if TYPE_CHECKING:
+    from latte.model import Net
 
 
 @click.command(cls=Command)
 @net_argument
 @click.option("--seed", type=int, default=0, help="Of the values tried  [0]")
 @json_option
-def command(file: str, definitions: tuple[str, ...], format: str, seed: int, as_json: bool) -> None:
+def command(net: Net, seed: int, as_json: bool) -> None:
     """Compare the gradients of each kind of neuron, written or derived, with finite differences.
 
     \b
@@ -23,7 +27,7 @@ def command(file: str, definitions: tuple[str, ...], format: str, seed: int, as_
     """
     from latte.gradcheck import check_gradients
 
-    checks = check_gradients(load_net(file, definitions).elaborated, seed)
+    checks = check_gradients(net.elaborated, seed)
     if as_json:
         rows = [
             {

@@ -10,9 +10,9 @@ import click
 
 from latte.commands.command import (
     Command,
+    Settings,
     compile_options,
     json_option,
-    load_net,
     net_argument,
 )
 from latte.errors import fail
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latte.compiler.net import Input
+    from latte.model import Net
 
 SHOWN = 3  # classes for each item
 
@@ -34,19 +35,13 @@ SHOWN = 3  # classes for each item
 @compile_options
 @json_option
 def command(
-    file: str,
-    definitions: tuple[str, ...],
-    format: str,
+    net: Net,
     as_json: bool,
     weights: str,
     files: tuple[str, ...],
     more: tuple[str, ...],
     output: str | None,
-    batch: int | None,
-    threads: int | None,
-    target: str,
-    seed: int,
-    time: int | None,
+    settings: Settings,
 ) -> None:
     """What a trained net says of images, or of the items of a .npy file.
 
@@ -61,13 +56,10 @@ def command(
 
     from latte.runtime.checkpoint import weights_file
 
-    net = load_net(file, definitions)
     wanted = _input(net.elaborated.inputs)
     names, items = _read((*files, *more), wanted)
-    steps = time or (items.shape[1] if wanted.time else None)
-    exe = net.compile(
-        batch or min(len(items), 64), target=target, threads=threads, mode="infer", time=steps
-    )
+    steps = items.shape[1] if wanted.time else None
+    exe = settings.compile(net, mode="infer", batch=min(len(items), 64), time=steps)
     exe.load(weights_file(Path(weights)))
     fed: dict[str, Any] = {wanted.name: items}
     values = exe.predict(**fed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time as clock
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,16 @@ import click
 
 from latte.commands.command import (
     Command,
+    Settings,
     compile_options,
     json_option,
-    load_net,
     net_argument,
     not_in_this_build,
 )
 from latte.options import options
 
 if TYPE_CHECKING:
+    from latte.model import Net
     from latte.runtime.progress import Listener
     from latte.runtime.train import History
 
@@ -39,13 +41,12 @@ if TYPE_CHECKING:
 @click.option("--ranks", type=click.IntRange(min=1), default=1, help="Processes (MPI)  [1]")
 @json_option
 def command(
-    file: str,
-    definitions: tuple[str, ...],
-    format: str,
+    net: Net,
     as_json: bool,
     ranks: int,
     run: str | None,
-    **settings: Any,
+    settings: Settings,
+    **rest: Any,
 ) -> None:
     """Train a net; losses and metrics of each epoch, and of the test data.
 
@@ -61,9 +62,10 @@ def command(
         not_in_this_build("training on several ranks (`--ranks`)", "leave it out: one process")
     from latte.runtime.train import train
 
-    net = load_net(file, definitions)
     name = run or f"{net.elaborated.name}-{clock.strftime('%Y%m%d-%H%M%S')}"
-    history = train(net, run=Path("runs") / name, listeners=[listener()], **settings)
+    history = train(
+        net, run=Path("runs") / name, listeners=[listener()], **asdict(settings), **rest
+    )
     result(history, as_json)
 
 

@@ -303,3 +303,11 @@ def test_no_color(file):
     forced = process("check", "bad.latte", env={**os.environ, "FORCE_COLOR": "1", "NO_COLOR": ""})
     assert "\x1b[" not in plain.stderr
     assert "\x1b[" in forced.stderr
+
+
+def test_fmt(file):
+    Path("wild.latte").write_text(NET.replace("    hidden =", "  hidden=").replace("= 16", "=16"))
+    latte("fmt", "--check", "wild.latte", code=1)
+    latte("fmt", "wild.latte")
+    assert latte("fmt", "--check", "wild.latte").stdout == ""
+    assert "hidden = Tanh" in Path("wild.latte").read_text()
