@@ -93,7 +93,7 @@ class _Printer:
     def indent(self, first: Token, old: int) -> int:
         """The column of a line: by depth, or where its writer put it when it goes on."""
         depth = self.depth - (first.kind == "RBRACE")
-        if not self.goes_on and not (first.kind in OPERATORS and self.written):
+        if not self.goes_on:
             self.start = old, depth * INDENT
             return depth * INDENT
         for before, after in reversed(self.brackets):
@@ -114,9 +114,9 @@ class _Printer:
         follows = next((line.tokens for line in self.lines[number + 1 :] if line.tokens), [])
         if self.brackets or last.kind in OPERATORS:
             return True
-        if last.kind in {"RBRACE", "LBRACE"}:
-            return False
-        return bool(follows) and follows[0].kind in OPERATORS - {"ELSE"}
+        return last.kind not in {"RBRACE", "LBRACE"} and bool(
+            follows and follows[0].kind in OPERATORS
+        )
 
     def gap(self, number: int, tokens: list[Token], at: int, width: int) -> str:
         """What stands between a token and the one before it."""
@@ -137,7 +137,7 @@ class _Printer:
             return last == "COMMA"
         if kind in OPENERS:
             return self.opens_value(tokens, at)
-        if last in {"PLUS", "MINUS"} and _is_sign(tokens, at - 1):
+        if last in {"PLUS", "MINUS"} and self.is_sign(tokens, at - 1):
             return False
         if kind in TIGHT or last in TIGHT:
             operator = at if kind in TIGHT else at - 1
@@ -147,7 +147,7 @@ class _Printer:
     def opens_value(self, tokens: list[Token], at: int) -> bool:
         """Whether a bracket begins a value of its own, so that a space stands before it."""
         before = tokens[at - 1]
-        if before.kind in {"PLUS", "MINUS"} and _is_sign(tokens, at - 1):
+        if before.kind in {"PLUS", "MINUS"} and self.is_sign(tokens, at - 1):
             return False
         if before.kind in TIGHT:
             return _loose(tokens, at - 1)
@@ -157,6 +157,14 @@ class _Printer:
             return False
         word = before.text.isidentifier() and before.kind not in RESERVED
         return not (word and before.end == tokens[at].start)
+
+    def is_sign(self, tokens: list[Token], at: int) -> bool:
+        """Whether a `+` or `-` has no value before it."""
+        if at == 0:
+            return not self.goes_on
+        before = tokens[at - 1]
+        word = before.text.isidentifier() and before.kind not in RESERVED
+        return before.kind not in VALUES and not word
 
     def aligned(self, number: int, token: Token) -> bool:
         """Whether another line of this paragraph has the same sign in the same column."""
@@ -184,15 +192,6 @@ class _Printer:
 
     def column(self, token: Token) -> int:
         return self.source.position(token.start)[1] - 1
-
-
-def _is_sign(tokens: list[Token], at: int) -> bool:
-    """Whether a `+` or `-` has no value before it."""
-    if at == 0:
-        return True
-    before = tokens[at - 1]
-    word = before.text.isidentifier() and before.kind not in RESERVED
-    return before.kind not in VALUES and not word
 
 
 def _loose(tokens: list[Token], at: int) -> bool:

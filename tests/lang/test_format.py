@@ -45,6 +45,10 @@ CASES = {
         "net N {\ninput w[ @ time,3 ]:class( 5 )\n}",
         "net N {\n    input w[@time, 3]: class(5)\n}\n",
     ),
+    "lines that go on": (
+        "const a = b\n+ 1\nlayer L(x) {\n if x { out = x }\n else { out = x }\n}",
+        "const a = b\n    + 1\nlayer L(x) {\n    if x { out = x }\n    else { out = x }\n}\n",
+    ),
     "semicolons": (
         "neuron F(x) {forward {let a=x ;value=a}}",
         "neuron F(x) { forward { let a = x; value = a } }\n",
