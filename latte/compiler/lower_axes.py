@@ -15,6 +15,7 @@ from latte.compiler.affine import Affine, Floor, axis
 from latte.compiler.expression import Axis
 from latte.compiler.ir import Dim, Kernel
 from latte.compiler.lower_access import lane_stride
+from latte.compiler.lower_cost import FAR
 from latte.compiler.lower_scope import Scope
 from latte.compiler.lower_uses import Use
 
@@ -23,7 +24,8 @@ def walked(scope: Scope, kernel: Kernel, uses: list[Use]) -> tuple[dict[str, Aff
     """Views of the kernel's axes, and the axes that loops walk instead."""
     axes: list[Axis] = []
     views: dict[str, Affine] = {}
-    ranges = dict(scope.ranges)
+    unknown = {name: (-FAR, FAR) for use in uses for name in use.axes}  # axes of folds
+    ranges = unknown | scope.ranges
     for entry in kernel.axes:
         parts = _split(entry, _block(scope, entry, uses[0]), uses, scope)
         axes += parts
