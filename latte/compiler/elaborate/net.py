@@ -70,7 +70,15 @@ def _elaborated(
     if not run.nodes and not report.collector.failed:
         report.error("E0420", f"net `{node.name.text}` makes nothing", node.name.span)
     report.collector.raise_errors()
-    net = forms.Net(
+    net = finished(run, node, trained)
+    check_updates(run, net)
+    report.collector.raise_errors()
+    return net
+
+
+def finished(run: Run, node: ast.Net, trained: forms.Training) -> forms.Net:
+    """The Net of everything that was made."""
+    return forms.Net(
         node.name.text,
         tuple(run.inputs),
         tuple(run.parameters),
@@ -84,9 +92,6 @@ def _elaborated(
         run.output,
         node.span,
     )
-    check_updates(run, net)
-    report.collector.raise_errors()
-    return net
 
 
 def chosen(definitions: Definitions, name: str | None) -> ast.Net:
