@@ -20,7 +20,7 @@ from math import prod
 from latte.compiler.affine import Affine
 from latte.compiler.contract_access import known, position
 from latte.compiler.contract_view import affine_index, find_parts
-from latte.compiler.contract_wish import Option, lane_place, options
+from latte.compiler.contract_wish import Option, lane_place, options, work
 from latte.compiler.expression import Index, Load
 from latte.compiler.ir import Buffer, Dim, Kernel, Program, kernels
 from latte.compiler.machine import Machine
@@ -28,6 +28,7 @@ from latte.compiler.rewrite import walk
 
 STORED_ALIKE = {"parameter": "parameter", "parameter gradient": "parameter", "state": "parameter"}
 FIXED = frozenset({"input", "carried", "result", "running"})
+MOVE = 64  # multiply-adds in the time in which an element is copied
 MOST_VECTORS = 6  # of lanes in one block
 BREAK = 512  # bytes: rows that are a multiple of it would meet in few sets of the caches
 
@@ -62,7 +63,7 @@ class _Choice:
 
     def wish(self, kernel: Kernel) -> None:
         """Gives a contraction its cheapest option, as far as nothing is decided against it."""
-        best = min(options(kernel), key=self._cost)
+        best = min(options(kernel), key=lambda option: self._cost(option, work(kernel)))
         for buffer, number in best.places:
             key = self.key(buffer)
             if self._free(buffer) and not self.buffers[buffer].axes[number].symbol:
@@ -71,12 +72,15 @@ class _Choice:
                     self.chosen_by[key] = kernel
                     self.blocks[key] = best_vectors(best.run, self.machine) * self.machine.width
 
-    def _cost(self, option: Option) -> float:
-        """Elements to move for an option, and a little for reading its lane factors."""
+    def _cost(self, option: Option, multiplications: int) -> float:
+        """Multiply-adds of whole vectors, elements to move for an option, and a little for reading
+        its lane factors."""
+        size, width = option.axis.size, self.machine.width
+        time = multiplications * (-(-size // width) * width) / size
         sizes = {buffer: _size(self.buffers[buffer]) for buffer, _ in option.places}
         against = (buffer for buffer, number in option.places if not self._agrees(buffer, number))
         own = sum(sizes[buffer] for buffer, _ in option.factors)
-        return sum(sizes[buffer] for buffer in against) + 1e-3 * own + 1e9 * (option.run < 4)
+        return time + MOVE * sum(sizes[buffer] for buffer in against) + 1e-3 * own
 
     def _agrees(self, buffer: str, number: int) -> bool:
         if self.buffers[buffer].axes[number].symbol or not self._free(buffer):

@@ -1,7 +1,7 @@
-"""Makes kernels that contraction code can take: one sum of products each, operands in order.
+"""Copies the operands of contractions that are stored in another order than their lanes want.
 
-In: a Program.  Out: `isolate` gives each sum of products a kernel of its own; `pack` (after layout)
-adds copies of operands whose lanes lie in another order, and of targets.
+In: a Program with layouts.  Out: the same with scratch buffers, and the kernels that copy to and
+from them.
 
     image.grad[n, c, y, x] = sum [f, ky, kx] weight[f, c, ky, kx] * conv.grad[n, f, ...]
 ->  weight.by.c[f, c, ky, kx] = weight[f, c, ky, kx]            stored [c / 64][ky][kx][f][c % 64]
@@ -15,92 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import count
 from math import prod
 
 from latte.compiler.affine import Affine, axis
-from latte.compiler.contract_emit import additive, emits
+from latte.compiler.contract_emit import emits
 from latte.compiler.contract_plan import plan
-from latte.compiler.contract_view import SUM, Parts, affine_index, find_parts, product, recognise
+from latte.compiler.contract_view import SUM, Parts, find_parts, recognise
 from latte.compiler.contract_wish import Option, options, work
 from latte.compiler.expression import Axis, Expression, Fold, Load
 from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, Write
-from latte.compiler.layout import beside, best_vectors, blocked
+from latte.compiler.layout import MOVE, beside, best_vectors, blocked
 from latte.compiler.lower_access import storage
 from latte.compiler.machine import Machine
-from latte.compiler.rewrite import inline_lets, rewrite, walk
+from latte.compiler.rewrite import rewrite, walk
 
-MOVE = 64  # multiply-adds in the time in which an element is copied
 WORTH = 8  # multiply-adds for each element moved, from which a copy pays
-
-
-def isolate(program: Program) -> Program:
-    """Gives every sum of products that shares a kernel with others, or with a function that
-    contraction code does not have, a kernel and a scratch buffer of its own."""
-    scratch: list[Buffer] = []
-    phases = tuple(
-        replace(phase, items=tuple(_isolated(phase, program, scratch))) for phase in program.phases
-    )
-    if not scratch:
-        return program
-    return replace(program, buffers=(*program.buffers, *scratch), phases=phases)
-
-
-def _isolated(phase: Phase, program: Program, scratch: list[Buffer]) -> Iterator[Item]:
-    for item in phase.items:
-        if isinstance(item, Kernel):
-            yield from _split_kernel(item, program, scratch)
-        else:
-            inner = tuple(k for each in item.items for k in _split_kernel(each, program, scratch))
-            yield replace(item, items=inner)
-
-
-def _split_kernel(kernel: Kernel, program: Program, scratch: list[Buffer]) -> Iterator[Kernel]:
-    parts = find_parts(kernel)
-    writes = [replace(w, expression=inline_lets(kernel.lets, w.expression)) for w in kernel.writes]
-    folds = [] if parts and emits(parts.result) else _sums(writes, program)
-    if len(folds) > 1 and len(writes) == 1 and _adds(writes[0].expression, folds[-1]):
-        folds.pop()
-    if not folds:
-        yield kernel
-        return
-    loads: dict[Expression, Expression] = {}
-    for fold in folds:
-        name = _unused(f"{kernel.name}.sum", program, scratch)
-        scratch.append(Buffer(name, kernel.axes, "scratch", kernel.origin))
-        place = tuple(axis(a.name) for a in kernel.axes)
-        loads[fold] = Load(name, place)
-        yield Kernel(name, kernel.axes, (), (Write(name, place, fold),), kernel.where,
-                     kernel.origin, kernel.reason)  # fmt: skip
-    changed = tuple(replace(w, expression=rewrite(w.expression, loads.get)) for w in writes)
-    yield replace(kernel, lets=(), writes=changed)
-
-
-def _sums(writes: list[Write], program: Program) -> list[Fold]:
-    """The sums of products of two or more loads that are worth code of their own."""
-    found: dict[Fold, None] = {}
-    for write in writes:
-        inside = {id(n) for fold in walk(write.expression) if isinstance(fold, Fold)
-                  for n in walk(fold.body)}  # fmt: skip
-        for node in walk(write.expression):
-            if isinstance(node, Fold) and id(node) not in inside and _worthy(node, write):
-                found[node] = None
-    return list(found)
-
-
-def _worthy(fold: Fold, write: Write) -> bool:
-    if fold.operator != "sum" or product(fold.body) is None:
-        return False
-    return prod(a.size for a in fold.axes) >= WORTH and affine_index(write.index) is not None
-
-
-def _adds(expression: Expression, fold: Fold) -> bool:
-    return additive(rewrite(expression, lambda n: SUM if n == fold else None)) is not None
-
-
-def _unused(name: str, program: Program, scratch: list[Buffer]) -> str:
-    taken = {buffer.name for buffer in (*program.buffers, *scratch)}
-    return next(n for n in (f"{name}{k or ''}" for k in count()) if n not in taken)
 
 
 def pack(program: Program, machine: Machine) -> Program:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from latte.compiler.differentiate import differentiate
 from latte.compiler.ir import Program
+from latte.compiler.isolate import isolate
 from latte.compiler.layout import layout
 from latte.compiler.machine import Machine
 from latte.compiler.net import Net
-from latte.compiler.pack import isolate, pack
+from latte.compiler.pack import pack
 from latte.compiler.recur import recur
 from latte.compiler.share import share
 from latte.compiler.simplify import simplify_program

@@ -11,9 +11,10 @@ from latte.codegen import interp
 from latte.codegen.interp import Run
 from latte.compiler import contract, lower
 from latte.compiler.ir import Kernel, Program
+from latte.compiler.isolate import isolate
 from latte.compiler.layout import layout
 from latte.compiler.machine import Machine
-from latte.compiler.pack import isolate, pack
+from latte.compiler.pack import pack
 from latte.compiler.vector import Lowered
 from latte.compiler.verify import verify
 from tests.backends.lowered import Arrays, machine, run_lowered
