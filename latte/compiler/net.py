@@ -89,7 +89,8 @@ class Connection:
     `index` has one entry for each of the source's own axes (batch and time are never among them),
     affine in the neuron's axes and `window` axes, or value-dependent. `item` is None for a
     neuron's own item, or the affine item index where `items(...)` made the batch visible (the
-    window axis has symbol "n"); `step` likewise for Moment.ALL (window axis of symbol "t").
+    window axis has symbol "n"); `step` likewise for Moment.ALL (window axis of symbol "t"). Both
+    have size 0 in a Net: how long they are is known when it is compiled.
     Places whose index leaves the source are not connected (clipped), which only windows may do.
     """
 
@@ -297,7 +298,8 @@ class Training:
 @dataclass(frozen=True, slots=True)
 class Net:
     """A whole net. `nodes` are in the order of their text; `names` maps what a user calls a value
-    ("conv1", "lstm1.gate") to its node; `output` is the last binding before the first loss."""
+    ("conv1", "lstm1.gate") to its node; `output` is the last binding before the first loss, one of
+    the names."""
 
     name: str
     inputs: tuple[Input, ...]
