@@ -122,9 +122,9 @@ def gather(
     """
     around = around or {}
     box = box or tuple((0, entry.size) for entry in target)
-    axes, index = _element(target, box, around)
-    element = {a.name: place for a, place in zip(target, index, strict=True)}
-    left = index if places is None else tuple(place.substitute(element) for place in places)
+    axes, index = element(target, box, around)
+    here = {a.name: place for a, place in zip(target, index, strict=True)}
+    left = index if places is None else tuple(place.substitute(here) for place in places)
     fixed = tuple((entry.name, entry.size) for entry in around.values())
     equations = tuple(zip(left, scatter.index, strict=True))
     start = _State(
@@ -134,10 +134,11 @@ def gather(
     return _pieces(_unfloored(start, names), names)
 
 
-def _element(
+def element(
     target: Sequence[Axis], box: Box, around: Mapping[int, Axis]
 ) -> tuple[tuple[Axis, ...], tuple[Affine, ...]]:
-    """The axes of a kernel over a box, and the element at each of their points."""
+    """The axes of a kernel over a box, and the element at each of their points. `around` are
+    dimensions fixed by a loop around the kernel."""
     axes: list[Axis] = []
     index: list[Affine] = []
     for number, (entry, (start, stop)) in enumerate(zip(target, box, strict=True)):

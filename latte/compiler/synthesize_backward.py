@@ -27,7 +27,7 @@ from latte.compiler.adjoint import (
 )
 from latte.compiler.affine import Affine, axis
 from latte.compiler.expression import Apply, Axis, Expression, Fold, Number
-from latte.compiler.gather import Piece, gather, only_if
+from latte.compiler.gather import Piece, element, gather, only_if
 from latte.compiler.ir import Item, Kernel, Serial, Write
 from latte.compiler.net import Ensemble, Loss, Moment, Net, Node, View
 from latte.compiler.poly import Box, disjoint, remainder
@@ -242,15 +242,9 @@ class _Target:
 
     def _boxed(self, box: Box, value: Expression | None) -> list[Piece]:
         """A piece for every element of a box."""
-        axes: list[Axis] = []
-        index = []
         target = self._axes(Names())
-        around = self._around(target)
-        for number, (entry, (start, stop)) in enumerate(zip(target, box, strict=True)):
-            index.append(axis(entry.name) + start)
-            if number not in around:
-                axes.append(replace(entry, size=stop - start))
-        return [Piece(tuple(axes), tuple(index), value)]
+        axes, index = element(target, box, self._around(target))
+        return [Piece(axes, index, value)]
 
     def _set_or_add(self, box: Box, pieces: list[Piece], origin: str) -> list[Kernel]:
         if disjoint(box, self.written):
