@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from latte.compiler.ir import Buffer, Dim
+from latte.errors import fail
 
 ALIGNMENT = 64  # bytes: one cache line, one widest vector
 HUGE = 2 * 2**20  # bytes of a large page
@@ -38,10 +39,11 @@ def padded(size: int) -> int:
 
 
 def allocate(size: int) -> Bytes:
-    """`size` zero bytes, 64-byte aligned; from 2 MB on, in large pages where there are any."""
+    """`size` zero bytes, 64-byte aligned; from 2 MB on, in large pages where there are any.
+    Raises LatteError E0912 where the system has not so much."""
     if size < HUGE:
-        return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)[:size]
-    region = mmap.mmap(-1, size + HUGE)
+        return np.frombuffer(_map(max(size, 1)), np.uint8)[:size]
+    region = _map(size + HUGE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         region.madvise(mmap.MADV_HUGEPAGE)
     whole = np.frombuffer(region, np.uint8)
@@ -154,6 +156,14 @@ def _chain(buffer: Buffer, axis: int) -> list[tuple[int, Dim]]:
         outer = dim.divide
     assert not found or outer == 1, f"{buffer.name}: places of axis {axis} are merged"
     return found
+
+
+def _map(size: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(-1, size)
+    except (OSError, OverflowError, MemoryError):
+        text = f"{size / 2**20:,.0f} MB of memory cannot be had"
+        fail("E0912", text, help="compile for a smaller batch; `latte summary` predicts the need")
 
 
 def _forbid(address: int, size: int) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as some
 from latte.compiler.expression import Axis, Load, Number
 from latte.compiler.ir import Buffer, Dim, Kernel, Phase, Program, Write
 from latte.compiler.plan_memory import PROCESS, buffer_bytes, peak_bytes, plan_memory
+from latte.errors import LatteError
 from latte.runtime import arrays
 
 
@@ -128,3 +129,8 @@ def test_the_predicted_peak_is_near_the_measured_one() -> None:
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True)
     measured, predicted = map(int, done.stdout.split())
     assert predicted == pytest.approx(measured, rel=0.15)
+
+
+def test_memory_that_is_not_there_is_a_coded_error() -> None:
+    with pytest.raises(LatteError, match="E0912"):
+        arrays.allocate(1 << 60)
