@@ -13,8 +13,9 @@ from typing import assert_never
 
 from latte.errors import Collector, Note, Span
 from latte.lang import ast
-from latte.lang.check_body import Body, check_body, check_train
+from latte.lang.check_body import Body, check_body
 from latte.lang.check_code import check_neuron, check_scalar, check_solver
+from latte.lang.check_train import check_train
 from latte.lang.parse import NAMELESS
 from latte.lang.resolve import Definitions
 from latte.lang.room import Room

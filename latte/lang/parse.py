@@ -20,7 +20,8 @@ from latte.errors import Collector, LatteError, Source, Span, fail
 from latte.lang import ast, tables
 from latte.lang.brackets import DEEPEST, match_brackets
 from latte.lang.newlines import END, ITEMS, begins_statement, normalize_newlines
-from latte.lang.slips import BELONGS, Break, explain
+from latte.lang.slips import Break, explain
+from latte.lang.statements import BELONGS
 from latte.lang.tokens import Token, tokenize
 from latte.lang.tree import Builder
 from latte.lang.walk import depth

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from latte.errors import Collector, Note, Source, Span, did_you_mean
+from latte.errors import Collector, Note, Source, Span, closest, did_you_mean
 from latte.lang import ast
 from latte.lang.resolve import Definitions
 
@@ -78,13 +78,20 @@ class Room:
         known: Iterable[str],
         help: str = "",
         label: str = "",
+        places: Iterable[ast.Name] = (),
     ) -> None:
-        """Tell that a name stands for nothing, and which one it may have been."""
+        """Tell that a name stands for nothing, and which one it may have been.
+
+        `places` are names as they are bound: the likely one is shown there.
+        """
         if name.text not in {*self.lost, *self.said, "_"}:
             self.said.add(name.text)
-            help = did_you_mean(name.text, known) or help
+            near = closest(name.text, known)
+            help = f"did you mean `{near}`?" if near else help
+            bound = [Note(f"`{near}` is bound here", p.span) for p in places if p.text == near]
             message = f"unknown {what} `{name.text}`"
-            self.found.error(code, message, name.span, label=label, help=help)
+            notes = tuple(bound[:1])
+            self.found.error(code, message, name.span, label=label, help=help, notes=notes)
 
     def is_broken(self, node: ast.Node, *codes: str) -> bool:
         """Whether a syntax error, or one of `codes`, was told in a node: it may lack something."""

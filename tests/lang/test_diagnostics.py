@@ -61,7 +61,7 @@ def diagnose(path: str) -> str:
 def update(page: Path, section: str, found: str) -> None:
     """Put the new text in place of the section's `text` block, or at its end."""
     kept = re.sub(r"\n*^```text\n.*?^```\n*", "", section, flags=re.MULTILINE | re.DOTALL)
-    renewed = f"{kept.rstrip()}\n\n```text\n{found}```\n\n"
+    renewed = f"{kept.rstrip()}\n\n```text\n{found}```\n"
     page.write_text(
         page.read_text("utf-8").replace(section.rstrip() + "\n", renewed).rstrip() + "\n", "utf-8"
     )
