@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from latte.errors import LatteError, fail, render_all, to_json
+from latte.errors import Diagnostic, LatteError, fail, render_all, to_json
 from latte.options import __version__, options
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ class Command(click.Command):
             ctx.exit(INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except OSError as problem:
+            tell(_refused(problem), ctx.params.get("format", "text"))
+            ctx.exit(1)
         except Exception as problem:
             _report(problem)
             ctx.exit(OUR_MISTAKE)
@@ -64,6 +67,12 @@ def colored(stream: Any) -> bool:
     """Whether to write colours: the user's wish, else whether it is a terminal."""
     wish = options().color
     return bool(stream.isatty()) if wish is None else wish
+
+
+def _refused(problem: OSError) -> LatteError:
+    """What the system did not let us do with a file."""
+    place = f"`{problem.filename}`" if problem.filename else "a file"
+    return LatteError([Diagnostic("E0951", f"{place}: {problem.strerror or problem}")])
 
 
 def _report(problem: Exception) -> None:

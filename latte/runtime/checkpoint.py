@@ -81,6 +81,17 @@ def write_checkpoint(folder: Path, exe: Executable, position: Position) -> Path:
     return place
 
 
+def check_writable(folder: Path) -> None:
+    """Make the folder, before hours of training end in one that cannot be written. E0955."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError as problem:
+        fail("E0955", f"`{folder}` cannot be made: {problem.strerror}")
+    if not writable:
+        fail("E0955", f"`{folder}` cannot be written")
+
+
 def find_checkpoint(folder: Path) -> tuple[Path, tuple[Path, ...]]:
     """The newest whole checkpoint of a folder (or the folder itself), and damaged newer ones.
 

@@ -24,6 +24,7 @@ from latte.compiler.net import Net, Training
 from latte.errors import fail
 from latte.runtime.checkpoint import (
     Position,
+    check_writable,
     find_checkpoint,
     read_checkpoint,
     read_position,
@@ -133,6 +134,8 @@ def train(
     feed, tested = _open(data, test, inputs, time)
     logs = [Log(Path(run) / "log.jsonl")] if run else []
     listener = Together((*listeners, *logs))
+    if save:
+        check_writable(Path(save))
     place = _resumed(resume, listener)
     before = read_position(place) if place else None
     size = batch or (before.batch if before else net.training.batch)

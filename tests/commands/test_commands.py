@@ -311,3 +311,10 @@ def test_fmt(file):
     latte("fmt", "wild.latte")
     assert latte("fmt", "--check", "wild.latte").stdout == ""
     assert "hidden = Tanh" in Path("wild.latte").read_text()
+
+
+def test_what_the_system_refuses_is_no_mistake_of_ours(file):
+    text = latte("compile", file, "--emit", "net", "-o", "none/such.txt", code=1).stderr
+    assert text.startswith("error[E0951]: `none/such.txt`")
+    Path("taken").write_text("")
+    assert "E0955" in latte("train", file, "--data", "digits", "--save", "taken", code=1).stderr
