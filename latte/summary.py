@@ -85,6 +85,8 @@ class Summary:
             lines.append("  ".join([*left, *right]).rstrip())
         return "\n".join([*lines, self.totals()])
 
+    __str__ = text
+
     def html(self) -> str:
         """The table for a notebook."""
         head = "".join(f"<th>{escape(header)}</th>" for header in HEADERS)
