@@ -1,5 +1,8 @@
 """The examples and the nets of the benchmarks: they elaborate, to the sizes that are known."""
 
+import os
+import runpy
+import sys
 from math import prod
 from pathlib import Path
 
@@ -28,3 +31,27 @@ def test_number_of_parameters(path: str) -> None:
 def test_every_example_is_here() -> None:
     found = {str(path.relative_to(ROOT)) for path in ROOT.glob("examples/*/*.latte")}
     assert found == set(PARAMETERS)
+
+
+@pytest.mark.parametrize("folder", ["01_digits", "03_own_neuron"])
+def test_example_learns(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples" / folder / "train.py"), run_name="__main__")
+    assert _accuracy(capsys.readouterr().out) >= 0.95
+
+
+@pytest.mark.slow
+def test_lenet_learns_mnist(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(os.environ.get("LATTE_TEST_MNIST", ROOT.parent / "shared" / "data" / "mnist"))
+    if not folder.is_dir():
+        pytest.skip("no folder of MNIST's files in LATTE_TEST_MNIST")
+    script = ROOT / "examples" / "02_lenet_mnist" / "train.py"
+    monkeypatch.setattr(sys, "argv", [str(script), str(folder)])
+    runpy.run_path(str(script), run_name="__main__")
+    assert _accuracy(capsys.readouterr().out) >= 0.99
+
+
+def _accuracy(printed: str) -> float:
+    """The number behind "test accuracy" in what a script printed."""
+    return float(printed.split("test accuracy ")[1].split()[0])
