@@ -78,7 +78,8 @@ def check_neuron(net: Net, ensemble: Ensemble, seed: int = 0) -> list[GradientCh
     for parameter in alone.parameters:
         shape = arrays[parameter.name].shape
         arrays[parameter.name][...] = draw.uniform(0.2, 1.2, shape) * draw.choice([-1, 1], shape)
-    now = interp.Run(items=1, seed=seed)
+    scalars = {"items": 1.0, "steps": 1.0, "carry": 0.0, "update": 0.0}
+    now = interp.Run(items=1, seed=seed, scalars=scalars)
     interp.run(program, "forward", arrays, now)
     interp.run(program, "backward", arrays, now)
     written = ensemble.neuron.backward is not None

@@ -47,3 +47,8 @@ def test_each_kind_of_neuron_is_checked_once() -> None:
         ("Weighted", "bias"),
         ("CrossEntropy", "x"),
     ]
+
+
+def test_draws_are_the_same_when_a_value_is_moved() -> None:
+    text = "net A { input x[4]\n loss MeanSquaredLoss(Dropout(Linear(x, 4)), x) }"
+    assert all(check.passed for check in check_gradients(latte.loads(text).elaborated))

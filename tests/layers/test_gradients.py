@@ -64,7 +64,7 @@ class Oracle:
             self.arrays[name][...] = 1.0
         if "lengths" in self.arrays:
             self.arrays["lengths"][...] = time
-        scalars = {"items": batch, "steps": batch * time}
+        scalars = {"items": batch, "steps": batch * time, "carry": 0}
         self.now = interp.Run(items=batch, steps=time, seed=1, scalars=scalars)
 
     def of_role(self, role: str) -> list[str]:
