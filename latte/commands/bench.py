@@ -62,16 +62,10 @@ def command(
     \b
       latte bench alexnet.latte --batch 64 --threads 2
     """
-    import numpy as np
-
-    from latte.runtime.datasets import open_data, parse_spec
     from latte.runtime.profile import by_layer, measured_peak, timings
 
     started = clock.perf_counter()
-    data = open_data(parse_spec("synthetic", settings.time), net.elaborated.inputs)
-    exe = settings.compile(net, time=data.steps)
-    fed: dict[str, Any] = data.room(exe.batch)
-    data.fill(np.arange(exe.batch) % len(data), fed)
+    exe, fed = made_up(net, settings)
     passes = _passes(exe, fed)
     for run in passes.values():
         run()
@@ -99,6 +93,19 @@ def command(
     _table("pass", lines, peak)
     click.echo("\nof a step, kernels one after another:")
     _table("layer", layers[:LAYERS], peak)
+
+
+def made_up(net: Net, settings: Settings) -> tuple[Executable, dict[str, Any]]:
+    """The net compiled, and one whole batch of synthetic data for it."""
+    import numpy as np
+
+    from latte.runtime.datasets import open_data, parse_spec
+
+    data = open_data(parse_spec("synthetic", settings.time), net.elaborated.inputs)
+    exe = settings.compile(net, time=data.steps)
+    fed: dict[str, Any] = data.room(exe.batch)
+    data.fill(np.arange(exe.batch) % len(data), fed)
+    return exe, fed
 
 
 def _passes(exe: Executable, fed: dict[str, Any]) -> dict[str, Callable[[], object]]:

@@ -1,19 +1,72 @@
-"""`latte profile`: where the time goes, layer by layer."""
+"""`latte profile`: where the time of a step goes, as a table and as a trace."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from latte.commands.command import Command, compile_options, net_argument, not_in_this_build
+from latte.commands.bench import made_up
+from latte.commands.command import Command, Settings, compile_options, net_argument
+
+if TYPE_CHECKING:
+    from latte.model import Net
+    from latte.runtime.profile import Timing
 
 
 @click.command(cls=Command)
 @net_argument
+@click.option("--phase", default="step", help="step, forward, backward, infer  [step]")
+@click.option("--trace", default="trace.json", metavar="FILE", help="[trace.json]")
 @compile_options
-def command(**_: object) -> None:
-    """A table of the time that each layer takes, and trace.json.
+def command(net: Net, phase: str, trace: str, settings: Settings) -> None:
+    """The time of each kernel of a phase, run one after another on made-up data.
+
+    Open the trace in Perfetto (ui.perfetto.dev) or chrome://tracing.
 
     \b
       latte profile lenet.latte
+      latte profile lenet.latte --phase infer --batch 1
     """
-    not_in_this_build("profiling (`latte profile`)", "`latte bench FILE` times whole passes")
+    from latte.errors import fail
+    from latte.runtime.profile import measured_peak, timings
+
+    exe, fed = made_up(net, settings)
+    names = [each.name for each in exe.program.phases]
+    if phase not in names:
+        fail("E0959", f"there is no phase `{phase}`", help=f"there are {', '.join(names)}")
+    exe.step(**fed)
+    found = timings(exe, phase)
+    Path(trace).write_text(json.dumps({"traceEvents": _events(found), "displayTimeUnit": "ms"}))
+    peak, total = measured_peak(exe.threads), sum(row.seconds for row in found)
+    click.echo(f"{'ms':>9}  {'share':>6}  {'GFLOP/s':>8}  {'of peak':>7}  kernel")
+    for row in sorted(found, key=lambda row: -row.seconds):
+        speed = row.operations / max(row.seconds, 1e-9)
+        click.echo(
+            f"{row.seconds * 1e3:9.3f}  {row.seconds / total:6.1%}  {speed / 1e9:8.1f}  "
+            f"{speed / peak:7.1%}  {row.origin}: {row.reason}"
+        )
+    click.echo(f"{total * 1e3:9.3f}  {phase} of {exe.batch} items; {trace} has them in order")
+
+
+def _events(found: tuple[Timing, ...]) -> list[dict[str, Any]]:
+    """Chrome's trace events: one complete event for each kernel, microseconds from the start."""
+    events, at = [], 0.0
+    for row in found:
+        took = row.seconds * 1e6
+        facts = {"reason": row.reason, "operations": row.operations}
+        events.append(
+            {
+                "name": row.origin,
+                "ph": "X",
+                "ts": at,
+                "dur": took,
+                "pid": 0,
+                "tid": 0,
+                "args": facts,
+            }
+        )
+        at += took
+    return events

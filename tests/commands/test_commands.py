@@ -160,7 +160,6 @@ def test_compiling(file):
         ["compile", "net.latte", "--emit", "ptx"],
         ["train", "net.latte", "--data", "digits", "--target", "cuda"],
         ["train", "net.latte", "--data", "digits", "--ranks", "2"],
-        ["profile", "net.latte"],
     ],
 )
 def test_what_is_not_there_yet_says_so(file, arguments):
@@ -318,3 +317,12 @@ def test_what_the_system_refuses_is_no_mistake_of_ours(file):
     assert text.startswith("error[E0951]: `none/such.txt`")
     Path("taken").write_text("")
     assert "E0955" in latte("train", file, "--data", "digits", "--save", "taken", code=1).stderr
+
+
+def test_profile(file):
+    text = latte("profile", file, "--batch", "4").stdout
+    assert "scores" in text
+    events = json.loads(Path("trace.json").read_text())["traceEvents"]
+    assert all(event["ph"] == "X" and event["dur"] > 0 for event in events)
+    assert [event["ts"] for event in events] == sorted(event["ts"] for event in events)
+    assert "E0959" in latte("profile", file, "--phase", "stop", code=1).stderr
