@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from latte.errors import Note, Span, closest
 from latte.lang import ast
 from latte.lang.room import MATH, TAKES, Callable, Room, match, match_function
+from latte.lang.statements import BELONGS
 
 VIEWS = ("join", "reshape", "flatten", "transpose", "items", "prev", "next", "last", "steps")
 BUILT = (*MATH, *VIEWS, "random", "normal", "size", "count", "classes", "position")
 NAMED = ast.Param | ast.Running | ast.Ensemble | ast.Input | ast.Bind
+STATEMENTS = {kind.lower(): form for kind, (_, form) in BELONGS.items()}
 FREE: frozenset[str] = frozenset()
 
 
@@ -203,7 +205,9 @@ class Body:
         known = [] if help else [*self.names, *axes, *self.room.names(ast.Const)]
         word = type(self.owner).__name__.lower()
         label = f"{word} `{self.owner.name.text}` binds no such name" if code == "E0312" else ""
-        if code == "E0312" and not help and isinstance(self.owner, ast.Net):
+        if form := STATEMENTS.get(text):
+            help = f"`{text}` begins a statement: {form}"
+        elif code == "E0312" and not help and isinstance(self.owner, ast.Net):
             help = f"bind it, or declare it: `input {text}`"
         formals = [formal.name for formal in self.owner.formals]
         places = [*formals, *(name for name, _ in bindings(self.owner.body))]
@@ -321,7 +325,12 @@ def check_body(room: Room, owner: ast.Layer | ast.Net) -> None:
 def _check_formals(body: Body) -> None:
     """Defaults and `each` see the formals before them."""
     known: set[str] = set()
+    axes = {a.name.text: a.name for formal in body.owner.formals for a in formal.axes or ()}
     for formal in body.owner.formals:
+        if axis := axes.get(formal.name.text):
+            notes = (Note("the axis", axis.span),)
+            message = f"`{axis.text}` names an argument and an axis"
+            body.room.tell("E0204", message, formal.name.span, "rename one", notes)
         earlier = Body(body.room, body.owner, frozenset(known), FREE)
         if formal.default:
             earlier.size(formal.default)

@@ -155,6 +155,8 @@ def unknown_statement(b: Break) -> Slip | None:
     if b.place > b.begin + could_be_name or (could_be_name and second.kind not in FOLLOWS_WORD):
         return None
     meant = FOREIGN.get(word.text) or closest(word.text, b.words)
+    if word.text == "return" and b.room == "code":
+        meant = "value ="
     anywhere = closest(word.text, [w for w, k in load().words.items() if k in BELONGS])
     if meant is None and anywhere:
         where = BELONGS[load().words[anywhere]][0]
