@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from latte.compiler.affine import Affine, axis, row_major
-from latte.compiler.algebra import add, axes_of, choose, tidy
+from latte.compiler.affine import axis, row_major
+from latte.compiler.algebra import LONGEST_LET, add, axes_of, choose, length, tidy
 from latte.compiler.expression import (
     Apply,
     Argument,
@@ -25,15 +25,15 @@ from latte.compiler.expression import (
     Count,
     Expression,
     Fold,
-    Index,
     Let,
     Local,
     Number,
     Position,
 )
+from latte.compiler.flows import Flow, at, joined, left, summed
 from latte.compiler.net import Backward, Connection, Contribution, Ensemble, Formal, Net, Neuron
 from latte.compiler.partials import FLAT, PARTIALS, apply, over, times
-from latte.compiler.rewrite import rewrite, substitute_axes, substitute_locals, walk
+from latte.compiler.rewrite import rewrite, substitute_locals, walk
 from latte.compiler.simplify import ONE, ZERO, simplify
 from latte.compiler.sources import sources
 
@@ -81,17 +81,6 @@ def derive(neuron: Neuron, wanted: frozenset[str]) -> Neuron:
     """The neuron with `backward` in its normal form: contributions to the `wanted` formals, one
     each, at the formal's axes; and with the `states` that it reads."""
     return _Derivation(neuron, wanted).result()
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """Gradient that arrives at `formal[index]` (or at a let, if `index` is None), once for every
-    position of `axes`."""
-
-    target: str
-    index: tuple[Index, ...] | None
-    axes: tuple[Axis, ...]
-    expression: Expression
 
 
 @dataclass(slots=True)
@@ -170,7 +159,7 @@ class _Derivation:
             gradient: Expression = ZERO
             for flow in flows:
                 if flow.index is None and flow.target == let.name:
-                    gradient = add(gradient, _summed(flow.axes, flow.expression))
+                    gradient = add(gradient, summed(flow.axes, flow.expression))
             gradient = tidy(_replaced(tidy(gradient), known))
             flows = [f for f in flows if not (f.index is None and f.target == let.name)]
             if gradient == ZERO or not self._active(let.expression):
@@ -224,7 +213,7 @@ class _Derivation:
                     replace(flow, expression=choose(condition, ZERO, flow.expression))
                     for flow in self._back(no, gradient, axes, no)
                 ]
-                return _joined(chosen, refused)
+                return joined(chosen, refused)
             case Apply("min" | "max", operands):
                 return self._extreme(expression, operands, gradient, axes, result)
             case Apply(operator, operands) if operator not in FLAT:
@@ -251,7 +240,7 @@ class _Derivation:
         test = apply("ge" if better == "gt" else "le", first, second)
         chosen = self._back(first, gradient, axes, first)
         refused = self._back(second, gradient, axes, second)
-        return _joined(
+        return joined(
             [replace(f, expression=choose(test, f.expression)) for f in chosen],
             [replace(f, expression=choose(test, ZERO, f.expression)) for f in refused],
         )
@@ -297,11 +286,11 @@ class _Derivation:
     def _contribution(self, formal: Formal, flows: list[Flow], lets: list[Let]) -> Contribution:
         """All flows to one formal as one contribution at the formal's axes."""
         flows = [flow for flow in flows if flow.target == formal.name]
-        clash = any(_left(flow, formal) & {a.name for a in formal.axes} for flow in flows)
+        clash = any(left(flow, formal) & {a.name for a in formal.axes} for flow in flows)
         axes = tuple(replace(a, name=a.name + "'") if clash else a for a in formal.axes)
         total: Expression = ZERO
         for flow in flows:
-            total = add(total, _at(flow, axes))
+            total = add(total, at(flow, axes))
         total = tidy(_replaced(tidy(total), self._known()))
         known = {let.expression: Local(let.name) for let in lets}
         total = rewrite(total, known.get)
@@ -343,30 +332,15 @@ class _Derivation:
 
     def _worth(self, lets: Iterable[Let]) -> set[str]:
         """Lets that cost more to compute again than to load."""
-        declared = set(self.neuron.states)
-        return {let.name for let in lets if let.name in declared or _folds(let.expression)}
-
-
-def _joined(yes: list[Flow], no: list[Flow]) -> list[Flow]:
-    """Flows of both sides of a select; those to one place become one select."""
-    joined: list[Flow] = []
-    rest = list(no)
-    for flow in yes:
-        other = next((f for f in rest if _place(f) == _place(flow)), None)
-        if other is None:
-            joined.append(flow)
-            continue
-        rest.remove(other)
-        match flow.expression, other.expression:
-            case Apply("select", (test, a, _)), Apply("select", (_, _, b)):
-                joined.append(replace(flow, expression=choose(test, a, b)))
-            case _:
-                joined += [flow, other]
-    return joined + rest
-
-
-def _place(flow: Flow) -> tuple[object, ...]:
-    return flow.target, flow.index, flow.axes
+        worth: set[str] = set()
+        lengths: dict[str, int] = {}
+        for let in lets:
+            lengths[let.name] = length(let.expression, lengths)
+            long = lengths[let.name] > LONGEST_LET
+            if let.name in self.neuron.states or _folds(let.expression) or long:
+                worth.add(let.name)
+                lengths[let.name] = 1
+        return worth
 
 
 def _constant(expression: Expression) -> bool:
@@ -383,54 +357,6 @@ def _simple(gradient: Expression) -> bool:
             return all(isinstance(x, (Local, Number, Count)) for x in operands)
         case _:
             return isinstance(gradient, (Local, Number, Argument))
-
-
-def _summed(axes: tuple[Axis, ...], expression: Expression) -> Expression:
-    return Fold("sum", axes, expression) if axes else expression
-
-
-def _left(flow: Flow, formal: Formal) -> set[str]:
-    """Axes of a flow that do not index the formal: they are summed over."""
-    return {a.name for a in flow.axes} - set(_matches(flow, formal.axes))
-
-
-def _matches(flow: Flow, axes: tuple[Axis, ...]) -> dict[str, str]:
-    """Which axis of a flow is which axis of the formal."""
-    sizes = {a.name: a.size for a in flow.axes}
-    found: dict[str, str] = {}
-    for entry, target in zip(flow.index or (), axes, strict=True):
-        if isinstance(entry, Affine) and len(entry.terms) == 1 and entry.constant == 0:
-            name, factor = entry.terms[0]
-            if isinstance(name, str) and factor == 1 and sizes.get(name) == target.size:
-                found.setdefault(name, target.name)
-    return found
-
-
-def _at(flow: Flow, axes: tuple[Axis, ...]) -> Expression:
-    """The flow as an expression at the position `axes` of its formal."""
-    matches = _matches(flow, axes)
-    left = tuple(a for a in flow.axes if a.name not in matches)
-    renames = {name: axis(target) for name, target in matches.items() if name != target}
-    total: Expression = substitute_axes(flow.expression, renames)
-    inner: list[Expression] = []
-    for entry, target in zip(flow.index or (), axes, strict=True):
-        if entry in [axis(name) for name, match in matches.items() if match == target.name]:
-            continue
-        place = _renamed(entry, renames)
-        test = Apply("eq", (Position(axis(target.name)), place))
-        if axes_of(place) & {a.name for a in left}:
-            inner.append(test)
-        else:
-            total = choose(test, total)
-    for condition in inner:
-        total = choose(condition, total)
-    return _summed(left, total)
-
-
-def _renamed(entry: Index, renames: dict[str, Affine]) -> Expression:
-    if isinstance(entry, Affine):
-        return Position(entry.substitute(renames))
-    return substitute_axes(entry, renames)
 
 
 def _replaced(expression: Expression, named: dict[Expression, Expression]) -> Expression:
