@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from latte.compiler.affine import Affine, axis, constant
+from latte.compiler.algebra import LONGEST_LET, length
 from latte.compiler.expression import (
     Apply,
     Axis,
@@ -51,8 +52,6 @@ from latte.compiler.tables import (
     moment,
     read,
 )
-
-LONGEST_LET = 200  # nodes of a let that is written out where it is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +116,17 @@ def stored_lets(neuron: Neuron) -> tuple[str, ...]:
     inner = {
         name for entry in backward.contributions if entry.axes for name in _names(entry.expression)
     }
-    weights: dict[str, int] = {}
+    lengths = dict.fromkeys(neuron.states, 1)
     stored = []
     for let in (*neuron.lets, *backward.lets):
-        nodes = list(walk(let.expression))
-        weight = sum(weights.get(node.name, 1) if isinstance(node, Local) else 1 for node in nodes)
-        kept = let.name in neuron.states
-        if not kept and let in backward.lets:
-            fold = any(isinstance(node, Fold) for node in nodes)
-            kept = fold or let.name in inner or weight > LONGEST_LET
-            stored += [let.name] * kept
-        weights[let.name] = 1 if kept else weight
+        if let.name in lengths:
+            continue
+        lengths[let.name] = length(let.expression, lengths)
+        fold = any(isinstance(node, Fold) for node in walk(let.expression))
+        long = lengths[let.name] > LONGEST_LET
+        if let in backward.lets and (fold or long or let.name in inner):
+            stored.append(let.name)
+            lengths[let.name] = 1
     return tuple(stored)
 
 

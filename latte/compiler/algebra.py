@@ -10,6 +10,7 @@ written form to be true to.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from latte.compiler.affine import Affine
@@ -19,12 +20,15 @@ from latte.compiler.expression import (
     Expression,
     Fold,
     Load,
+    Local,
     Number,
     Position,
     Random,
 )
-from latte.compiler.rewrite import rewrite
+from latte.compiler.rewrite import rewrite, walk
 from latte.compiler.simplify import ONE, ZERO, simplify
+
+LONGEST_LET = 100  # nodes of a let that is computed again wherever it is read
 
 
 def tidy(expression: Expression) -> Expression:
@@ -32,6 +36,13 @@ def tidy(expression: Expression) -> Expression:
     while (changed := simplify(rewrite(expression, _rule))) != expression:
         expression = changed
     return expression
+
+
+def length(expression: Expression, lengths: Mapping[str, int]) -> int:
+    """How many nodes an expression has with its names written out; `lengths` are theirs."""
+    return sum(
+        lengths.get(node.name, 1) if isinstance(node, Local) else 1 for node in walk(expression)
+    )
 
 
 def axes_of(expression: Expression) -> frozenset[str]:
