@@ -22,6 +22,7 @@ Array = NDArray[Any]
 
 def save(path: str | os.PathLike[str], arrays: Mapping[str, Array], text: str) -> None:
     """Writes beside the place and renames, so that a reader never sees half a file."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     target = Path(path)
@@ -30,9 +31,9 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Array], text: str) -
     try:
         save_file(tensors, beside, metadata={"format": "latte", "net": text})
         beside.replace(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         beside.unlink(missing_ok=True)
-        fail("E0916", f"cannot write weights to `{target}`: {error.strerror or error}")
+        fail("E0916", f"cannot write weights to `{target}`: {error}")
 
 
 def load(

@@ -99,6 +99,10 @@ def test_save_and_load(exe: Executable, tmp_path: Path) -> None:
     exe.load(tmp_path / "w.safetensors")
     np.testing.assert_array_equal(exe.params["w"], w)
     assert code(exe.load, tmp_path / "none.safetensors")[0] == "E0916"
+    assert code(exe.save, tmp_path / "none" / "w.safetensors")[0] == "E0916"
+    (tmp_path / "w").write_bytes((tmp_path / "w.safetensors").read_bytes()[:-5])
+    assert code(exe.load, tmp_path / "w")[0] == "E0916"
+    np.testing.assert_array_equal(exe.params["w"], w)
     wide = tiny.program(width=4)
     other = Executable(tiny.net(4), wide, Interpreted(wide))
     assert code(other.load, tmp_path / "w.safetensors") == (
