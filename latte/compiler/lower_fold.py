@@ -152,13 +152,13 @@ class _Folding:
             return
         entry = self.order[level]
         if entry is self.own:
-            self._blocks(entry, guards.get(entry.name, []), lambda: self._nest(level + 1, guards))
+            self._blocks(entry, level + 1, guards)
             return
         bounds = self._bounds(entry, guards.get(entry.name, []))
         for start, stop in self._pieces(bounds):
             with self.b.loop(start, stop, bounds.step) as place, self.scope.inner():
                 self.scope.bind(entry.name, place)
-                self._inside(bounds.conditions, lambda: self._nest(level + 1, guards))
+                self._inside(bounds.conditions, level + 1, guards)
 
     def _pieces(self, bounds: _Bounds) -> list[tuple[Integer, Integer]]:
         """The whole range, or each place of it alone where the fold is written out."""
@@ -168,12 +168,13 @@ class _Folding:
             return [(place, place + 1) for place in range(start, stop, bounds.step)]
         return [(start, stop)]
 
-    def _inside(self, conditions: list[Guard], body: Callable[[], None]) -> None:
+    def _inside(self, conditions: list[Guard], level: int, guards: dict[str, list[Guard]]) -> None:
         with ExitStack() as stack:
             for condition in conditions:
                 self._require(stack, condition)
-            stage(self.scope, [node.body for node in self.nodes], False, self.evaluate)
-            body()
+            if level < len(self.order):
+                stage(self.scope, [node.body for node in self.nodes], False, self.evaluate)
+            self._nest(level, guards)
 
     def _require(self, stack: ExitStack, guard: Guard) -> None:
         """Enters a block where the guard holds: a condition, or a mask of lanes."""
@@ -212,18 +213,18 @@ class _Folding:
         else:
             stepped.append((guard, factor, rest))
 
-    def _blocks(self, own: Axis, guards: list[Guard], body: Callable[[], None]) -> None:
+    def _blocks(self, own: Axis, level: int, guards: dict[str, list[Guard]]) -> None:
         """The fold's own lane: groups of full blocks, single full blocks, then the rest."""
         width, length, count = self.scope.width, self.scope.length(own), self._count()
         full = length // width
         grouped = full // count * count
         with self.b.loop(0, grouped, count) as first:
             for self.current in range(count):
-                self._block(own, first + self.current, None, guards, body)
+                self._block(own, first + self.current, None, level, guards)
         self.current = 0
         if count > 1:
             with self.b.loop(grouped, full) as place:
-                self._block(own, place, None, guards, body)
+                self._block(own, place, None, level, guards)
         if isinstance(length, int) and length % width == 0:
             return
         rest = length - full * width
@@ -232,16 +233,16 @@ class _Folding:
         if isinstance(rest, Term):
             left = self.b.convert(self.b.materialized(rest), "i32")
         with self.b.when(rest > 0 if isinstance(rest, Term) else True):
-            self._block(own, full, lanes < left, guards, body)
+            self._block(own, full, lanes < left, level, guards)
 
     def _block(
-        self, own: Axis, place: Integer, tail: Term | None, guards: list[Guard],
-        body: Callable[[], None],
+        self, own: Axis, place: Integer, tail: Term | None, level: int,
+        guards: dict[str, list[Guard]],
     ) -> None:  # fmt: skip
         mask = self.scope.both(self.scope.mask, tail)
         with self.scope.inner(mask=mask, tail=tail):
             self.scope.bind(f"{own.name}.block", place)
-            self._inside(guards, body)
+            self._inside(guards.get(own.name, []), level, guards)
 
 
 def _limit(scope: Scope, bounds: _Bounds, factor: int, rest: Integer) -> None:

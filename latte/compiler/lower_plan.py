@@ -23,6 +23,7 @@ from latte.compiler.lower_cost import GATHER, LEAST_LANES, vector_steps
 from latte.compiler.lower_scope import Scope
 from latte.compiler.lower_uses import Use, all_folds, find_uses
 
+LARGE = 1 << 17  # elements that a cache does not keep
 UNIT = 8192  # points of a unit beyond which more loops are shared out
 
 
@@ -64,7 +65,9 @@ def plan(scope: Scope, kernel: Kernel) -> Plan:
     uses = [use.through(views, {}) for use in uses]
     folds = [_viewed(scope.free(fold), views) for fold in all_folds(kernel)]
     lane_axis, lanes = _lane(scope, kernel, axes, uses, owned)
-    loops = _ordered(_loops(axes, lane_axis, lanes), uses, folds, owned, kernel)
+    loops = _ordered(
+        _loops(axes, lane_axis, lanes), uses, folds, owned, kernel, _reread(scope, uses)
+    )
     units, loops = _units(loops, folds, uses, lanes, owned)
     points = _points(loops, units, uses, lanes)
     lane = f"{lane_axis.name}.lane" if lane_axis else ""
@@ -176,10 +179,11 @@ def _ordered(
     folds: list[frozenset[str]],
     owned: frozenset[str] | None,
     kernel: Kernel,
+    reread: bool,
 ) -> tuple[Loop, ...]:
     """Outermost what most folds depend on (they are computed outside the other loops), then the
-    batch, then the largest strides of the first write. Ordered writes: owned axes, then the rest
-    as they stand in the kernel."""
+    batch (innermost where each item would read a large buffer again), then the largest strides of
+    the first write. Ordered writes: owned axes, then the rest as they stand in the kernel."""
     names = [entry.name for entry in kernel.axes]
 
     def key(loop: Loop) -> tuple[float, ...]:
@@ -188,9 +192,21 @@ def _ordered(
             return (1.0, float(names.index(name)))
         needed = sum(name in fold for fold in folds)
         stride = average_stride(uses[0].position, name) * (loop.axis.size / loop.size)
-        return (0.0, -needed, -(loop.axis.symbol == "n"), -stride)
+        batch = 0.0 if loop.axis.symbol != "n" else 1.0 if reread else -1.0
+        return (0.0, -needed, batch, -stride)
 
     return tuple(sorted(loops, key=key))
+
+
+def _reread(scope: Scope, uses: list[Use]) -> bool:
+    """Whether a sum reads a large buffer that is the same for all items."""
+    for use in uses:
+        if use.buffer and use.folded and not use.write:
+            stored = scope.storage(use.buffer)
+            shared = all(entry.symbol != "n" for entry in stored.buffer.axes)
+            if shared and stored.elements >= LARGE:
+                return True
+    return False
 
 
 def _units(
@@ -204,7 +220,8 @@ def _units(
     some fold does not depend on stays inside, or each unit would compute the fold again."""
     count, names = 0, set[str]()
     for loop in loops:
-        if loop.axis.symbol == "t" or (owned is not None and loop.axis.name not in owned):
+        late = loop.axis.symbol == "t" or (loop.axis.symbol == "n" and count > 0)
+        if late or (owned is not None and loop.axis.name not in owned):
             break
         if loop.axis.symbol is None:
             inner = _points(loops, count + 1, uses, lanes)
