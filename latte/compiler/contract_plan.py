@@ -23,7 +23,7 @@ from latte.compiler.machine import Machine
 
 LATENCY = 4  # cycles from one fma to the next on the same accumulator; two start in a cycle
 MOST_VECTORS = 6
-STREAMED = 64  # tiles for which a lane factor is read, below which memory is the limit
+STREAMED = 16  # tiles for which a lane factor is read, below which memory is the limit
 BYTES = 4
 MOST_UNITS = 256
 THREADS = ((2, 0.6), (4, 0.2), (8, 0.2))  # numbers of threads that units should suit
