@@ -115,29 +115,46 @@ def _rule(expression: Expression) -> Expression | None:
 
 
 def _outside(fold: Fold, body: Expression) -> Expression | None:
-    """A sum with what does not depend on its axes taken out."""
+    """A sum with what does not depend on its axes taken out: factors, and conditions. Not where a
+    guard on other axes may be what keeps a factor's loads inside their buffers."""
     names = {axis.name for axis in fold.axes}
-
-    def inner(expression: Expression) -> Expression:
-        return replace(fold, body=expression)
-
-    def fixed(expression: Expression) -> bool:
-        return not axes_of(expression) & names
-
+    if body == ZERO:
+        return ZERO
+    if any(not guard.index.axes() & names for guard in fold.where):
+        return None
     match body:
-        case Number(0.0):
-            return ZERO
         case Apply("neg", (a,)):
-            return Apply("neg", (inner(a),))
-        case Apply("mul", (a, b)) if fixed(a) and not fixed(b):
-            return Apply("mul", (a, inner(b)))
-        case Apply("mul", (a, b)) if fixed(b) and not fixed(a):
-            return Apply("mul", (inner(a), b))
-        case Apply("mul", (Apply("mul", (a, b)), c)) if fixed(a) and not fixed(c):
-            return Apply("mul", (a, inner(Apply("mul", (b, c)))))
-        case Apply("div", (a, b)) if fixed(b) and b != ONE:
-            return Apply("div", (inner(a), b))
-        case Apply("select", (c, a, Number(0.0))) if fixed(c):
-            return Apply("select", (c, inner(a), ZERO))
+            return Apply("neg", (replace(fold, body=a),))
+        case Apply("select", (c, a, Number(0.0))) if not axes_of(c) & names:
+            return Apply("select", (c, replace(fold, body=a), ZERO))
+        case Apply("mul" | "div"):
+            fixed, moving = _factors(body, names)
+            return None if fixed == ONE or moving == ONE else _product(
+                fixed, replace(fold, body=moving)
+            )  # fmt: skip
         case _:
             return None
+
+
+def _factors(expression: Expression, names: set[str]) -> tuple[Expression, Expression]:
+    """The expression as a product: of what is the same for all positions of some axes, and of
+    what is not."""
+    if not axes_of(expression) & names:
+        return expression, ONE
+    match expression:
+        case Apply("mul", (a, b)):
+            (fixed, moving), (more, other) = _factors(a, names), _factors(b, names)
+            return _product(fixed, more), _product(moving, other)
+        case Apply("div", (a, b)):
+            (fixed, moving), (more, other) = _factors(a, names), _factors(b, names)
+            return _quotient(fixed, more), _quotient(moving, other)
+        case _:
+            return ONE, expression
+
+
+def _product(a: Expression, b: Expression) -> Expression:
+    return b if a == ONE else a if b == ONE else Apply("mul", (a, b))
+
+
+def _quotient(a: Expression, b: Expression) -> Expression:
+    return a if b == ONE else Apply("div", (a, b))

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from latte.compiler.affine import Affine, axis, constant
 from latte.compiler.algebra import axes_of
+from latte.compiler.algebra import tidy as tidy_sum
 from latte.compiler.equations import SOLVE, State, Way, classes, unfloored, way
 from latte.compiler.expression import (
     Apply,
@@ -144,8 +145,8 @@ def _finished(state: State) -> list[Piece] | None:
     inner = [test for test in conditions if axes_of(test) & names]
     expression = only_if(inner, expression)
     if unknown:
-        total = Fold("sum", unknown, expression, tuple(where))
-        expression = separate(total, LENGTHS, _steps(state))
+        total = separate(Fold("sum", unknown, expression, tuple(where)), LENGTHS, _steps(state))
+        expression = tidy_sum(total)
     else:
         where = [guard for guard in where if not _implied(guard, conditions, _steps(state))]
         expression = only_if([holds(where)] if where else [], expression)
