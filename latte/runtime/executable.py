@@ -26,7 +26,7 @@ from latte.errors import did_you_mean, fail
 from latte.runtime import weights
 from latte.runtime.backend import Backend
 from latte.runtime.feed import Feed, Limits, as_array, feed
-from latte.runtime.initial import initial_values, scheduled
+from latte.runtime.initial import first_values, scheduled
 from latte.runtime.nodes import find_node, viewed
 from latte.runtime.nonfinite import NonFinite, first_nonfinite
 from latte.runtime.stored import Stored
@@ -65,7 +65,8 @@ class Executable:
         self.backend = backend
         self._buffers = {buffer.name: buffer for buffer in program.buffers}
         self._hypers: dict[str, float] = {}
-        self._limits = Limits(_largest(program, "n"), _largest(program, "t"))
+        self._loaded: dict[str, frozenset[str]] = {}
+        self._limits = Limits.of(program)
         self._ready = False
         self._phase = ""
         self._goes_on = False
@@ -110,19 +111,9 @@ class Executable:
         """Gives parameters, running values and solver states their first values again."""
         self._seed = self._seed if seed is None else seed
         self._ready = True
-        for parameter in self.net.parameters:
-            values = initial_values(
-                parameter.name, parameter.axes, parameter.initial, self._seed, self.threads
-            )
-            self.backend.write(parameter.name, values)
-            for state in self.net.training.solver.states:
-                name = f"{parameter.name}/{state.name}"
-                if name in self._buffers:
-                    first = initial_values(name, parameter.axes, state.initial, self._seed)
-                    self.backend.write(name, first)
-        for running in self.net.runnings:
-            first = initial_values(running.name, running.axes, running.initial, self._seed)
-            self.backend.write(running.name, first)
+        for name, values in first_values(self.net, self._seed, self.threads):
+            if name in self._buffers:
+                self.backend.write(name, values)
 
     # Running it
 
@@ -180,12 +171,13 @@ class Executable:
         `carry=True` starts the next call from them; they can be assigned (`{}`: from the start).
         """
         if self._state is None:
-            self._state = {buffer.origin: self._last(buffer) for buffer in self._carried()}
+            pairs = ((buffer.origin, self._last(buffer)) for buffer in self._carried())
+            self._state = {name: values for name, values in pairs if values is not None}
         return self._state
 
     @state.setter
     def state(self, values: Mapping[str, object]) -> None:
-        self._state = {name: as_array(value) for name, value in values.items()}
+        self._state = {find_node(self.net, k): as_array(value) for k, value in values.items()}
 
     @property
     def losses(self) -> dict[str, float]:
@@ -272,12 +264,17 @@ class Executable:
     def _checked(self, phase: str, inputs: Mapping[str, object], lengths: object) -> Feed:
         declared = {entry.name for entry in self.net.inputs}
         if phase == "predict":
-            declared &= loaded(self.program.phase(phase))
+            declared &= self._reads(phase)
         return feed(self.net.inputs, frozenset(declared), inputs, lengths, self._limits)
+
+    def _reads(self, phase: str) -> frozenset[str]:
+        if phase not in self._loaded:
+            self._loaded[phase] = loaded(self.program.phase(phase))
+        return self._loaded[phase]
 
     def _run_fed(self, phase: str, fed: Feed, carry: bool) -> None:
         self._prepare()
-        self._carry(fed if carry else None)
+        self._carry(phase, fed if carry else None)
         self._feed = fed
         for name, array in fed.arrays.items():
             if name in self._buffers:
@@ -290,12 +287,12 @@ class Executable:
     def _carried(self) -> list[Buffer]:
         return [buffer for buffer in self._buffers.values() if buffer.role == "carried"]
 
-    def _carry(self, fed: Feed | None) -> None:
+    def _carry(self, phase: str, fed: Feed | None) -> None:
         """Writes where a sequence goes on from: nothing is carried into the first call."""
         self._goes_on = fed is not None and bool(self.state)
         if fed is None or not self._goes_on:
             return
-        for buffer in self._carried():
+        for buffer in (b for b in self._carried() if b.name in self._reads(phase)):
             shape = (fed.items, *(axis.size for axis in buffer.axes[1:]))
             values = self.state.get(buffer.origin)
             if values is None or values.shape != shape:
@@ -304,10 +301,13 @@ class Executable:
                 fail("E0907", text, help="carry=True needs the same items in every call")
             self.backend.write(buffer.name, np.asarray(values, np.float32))
 
-    def _last(self, carried: Buffer) -> Array:
-        """An ensemble's values at every item's last step."""
+    def _last(self, carried: Buffer) -> Array | None:
+        """An ensemble's values at every item's last step; None if the last run has none."""
         assert self._feed is not None
-        values = self._fetch(self._buffers[carried.origin])
+        buffer = self._buffers[carried.origin]
+        values = self.backend.read(buffer.name, self._sizes(buffer), self._phase)
+        if values is None:
+            return None
         return np.asarray(values[np.arange(self._feed.items), self._feed.lengths - 1])
 
     def _run(self, phase: str) -> None:
@@ -318,6 +318,7 @@ class Executable:
         self._phase = phase
 
     def now(self, phase: str) -> Run:
+        """What a phase is told when it runs: items, steps, seed, scalars."""
         assert self._feed is not None
         scalars = {
             "items": float(self._feed.items),
@@ -377,7 +378,7 @@ class Executable:
             self.backend.write(buffer.name, values)
 
         chosen = {
-            _public_name(buffer): buffer
+            buffer.origin if buffer.role == "parameter gradient" else buffer.name: buffer
             for buffer in self._buffers.values()
             if buffer.role in roles
         }
@@ -394,13 +395,3 @@ class Executable:
 
     def _mode_help(self) -> str:
         return "" if self.mode == "train" else 'compile with mode="train"'
-
-
-def _largest(program: Program, symbol: str) -> int:
-    sizes = (a.size for buffer in program.buffers for a in buffer.axes if a.symbol == symbol)
-    return max(sizes, default=1)
-
-
-def _public_name(buffer: Buffer) -> str:
-    """A parameter's gradient is asked for by the parameter's name."""
-    return buffer.origin if buffer.role == "parameter gradient" else buffer.name

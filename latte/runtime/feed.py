@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latte.compiler.ir import Program
 from latte.compiler.net import Input
 from latte.errors import Collector, did_you_mean
 
@@ -28,6 +29,16 @@ class Limits:
 
     items: int
     steps: int
+
+    @classmethod
+    def of(cls, program: Program) -> Limits:
+        """The sizes of a Program's batch and time axes; 1 where there is none."""
+        axes = [axis for buffer in program.buffers for axis in buffer.axes]
+        items, steps = (
+            max((axis.size for axis in axes if axis.symbol == symbol), default=1)
+            for symbol in ("n", "t")
+        )
+        return cls(items, steps)
 
 
 @dataclass(frozen=True, slots=True)

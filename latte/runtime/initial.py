@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import prod
@@ -23,11 +23,24 @@ from latte.codegen.interp import APPLY, Run, evaluate
 from latte.compiler import random
 from latte.compiler.affine import Affine, axis, constant, row_major
 from latte.compiler.expression import Apply, Axis, Expression, Number, Position, Random
+from latte.compiler.net import Net
 from latte.compiler.rewrite import rewrite, substitute_locals, walk
 
 PIECE = 1 << 14  # elements evaluated at once: the temporaries stay in the second-level cache
 
 Floats = NDArray[np.float32]
+
+
+def first_values(net: Net, seed: int, threads: int = 1) -> Iterator[tuple[str, Floats]]:
+    """The first values of all parameters, their solver's states, and running values, by name."""
+    for parameter in net.parameters:
+        path, axes = parameter.name, parameter.axes
+        yield path, initial_values(path, axes, parameter.initial, seed, threads)
+        for state in net.training.solver.states:
+            name = f"{path}/{state.name}"
+            yield name, initial_values(name, axes, state.initial, seed, threads)
+    for running in net.runnings:
+        yield running.name, initial_values(running.name, running.axes, running.initial, seed)
 
 
 def initial_values(
