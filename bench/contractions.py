@@ -34,7 +34,7 @@ from latte.runtime.cache import Cache
 from latte.runtime.jit import Jit
 from latte.runtime.workers import Workers
 
-NETS = Path(__file__).parent / "nets"
+NETS = Path(__file__).parent.parent / "examples" / "nets"
 DEFAULT = ((NETS / "alexnet.latte", 64), (NETS / "overfeat.latte", 16), (NETS / "vgg_a.latte", 8))
 REPEATS = 3
 ROUNDS = 4_000_000  # of the peak's loop for each thread
@@ -84,7 +84,7 @@ class Bench:
 def main() -> None:
     """Prints a line for each contraction of the nets asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("net", nargs="?", help="a .latte file; the three nets of bench/nets else")
+    parser.add_argument("net", nargs="?", help="a .latte file; those of examples/nets else")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
