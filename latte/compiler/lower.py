@@ -22,7 +22,7 @@ from latte.compiler.expression import Axis, Expression
 from latte.compiler.ir import Kernel, Program, Serial
 from latte.compiler.lower_memory import store
 from latte.compiler.lower_plan import Loop, Plan, plan
-from latte.compiler.lower_scope import Scope
+from latte.compiler.lower_scope import Group, Scope
 from latte.compiler.lower_stage import certain_folds, stage
 from latte.compiler.lower_value import value
 from latte.compiler.machine import Machine
@@ -61,7 +61,7 @@ class _Nest:
         for name, view in chosen.views:
             scope.views[name] = view
         for loop in chosen.loops:
-            scope.ranges[loop.variable] = (0, loop.size - 1)
+            scope.ranges[loop.variable] = (0, loop.size * loop.group - 1)
         scope.folds = tuple(fold for e in self._expressions() for fold in certain_folds(e))
         if chosen.lane_axis is not None:
             self._see_lane(chosen.lane_axis)
@@ -127,6 +127,9 @@ class _Nest:
             stack.enter_context(self.scope.inner())
             if loop.lane:
                 self._start_lane(loop, place)
+            if loop.group > 1:
+                self._points(loop, place)
+                return
             self.scope.bind(loop.variable, place)
             self._enter(stack, level + 1 == len(loops))
             self._open(digits, level + 1)
@@ -176,6 +179,17 @@ class _Nest:
     def _expressions(self) -> list[Expression]:
         lets = [let.expression for let in self.kernel.lets]
         return [*lets, *(write.expression for write in self.kernel.writes)]
+
+    def _points(self, loop: Loop, place: Integer) -> None:
+        """Several blocks of lanes, innermost; their folds share loops."""
+        scope = self.scope
+        scope.rebind()
+        places = tuple(place * loop.group + block for block in range(loop.group))
+        scope.group = Group(loop.variable, places, dict(scope.known), dict(scope.locals))
+        for scope.group.current, block in enumerate(places):
+            with scope.inner():
+                scope.bind(loop.variable, block)
+                self._point()
 
     def _point(self) -> None:
         values = [value(self.scope, write.expression) for write in self.kernel.writes]

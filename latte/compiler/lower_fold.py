@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 
 from latte.compiler.affine import Affine, axis
 from latte.compiler.expression import Axis, Expression, Fold, Guard, Load, Local, Number
@@ -23,12 +24,14 @@ from latte.compiler.lower_access import lane_stride
 from latte.compiler.lower_cost import LEAST_LANES, vector_steps
 from latte.compiler.lower_memory import Evaluate
 from latte.compiler.lower_reduce import Reduction
-from latte.compiler.lower_scope import Scope, Value
+from latte.compiler.lower_scope import Group, Scope, Value
 from latte.compiler.lower_stage import stage
 from latte.compiler.rewrite import walk
 from latte.compiler.values import Integer, Term
 
 ACCUMULATORS = 4  # vectors of partial sums where a lane fold is long
+Blocks = tuple[Integer | None, ...]  # None: the block of lanes that is bound
+
 UNROLLED = 16  # places of a fold that are written out
 
 
@@ -45,15 +48,30 @@ class _Bounds:
 def fold(scope: Scope, node: Fold, evaluate: Evaluate) -> Value:
     """The value of a fold: f32, i32 (a position) or a truth value. Folds of the kernel over the
     same places are computed in the same loop, and are known from then on."""
+    if scope.group is not None and scope.on_lane(node):
+        return _of_group(scope, scope.group, node, evaluate)
     nodes = [node, *(other for other in scope.folds if _beside(scope, node, other))]
     with scope.inner():
         if scope.lane and not scope.on_lane(node):
             _leave_lane(scope)
         scope.declare(node.axes)
-        results = _Folding(scope, nodes, evaluate).results()
+        [results] = _Folding(scope, nodes, evaluate, (None,)).results()
     for other, result in zip(nodes, results, strict=True):
         scope.known[id(other)] = result
     return results[0]
+
+
+def _of_group(scope: Scope, group: Group, node: Fold, evaluate: Evaluate) -> Value:
+    """The value for the current block of lanes; the first to ask computes it for all blocks."""
+    if id(node) not in group.values:
+        nodes = [node, *(other for other in scope.folds if _beside(scope, node, other))]
+        with scope.inner(known=dict(group.known), locals=dict(group.locals)):
+            scope.unbind(group.variable)
+            scope.declare(node.axes)
+            results = _Folding(scope, nodes, evaluate, group.places).results()
+        for place, other in enumerate(nodes):
+            group.values[id(other)] = [values[place] for values in results]
+    return group.values[id(node)][group.current]
 
 
 def _beside(scope: Scope, node: Fold, other: Fold) -> bool:
@@ -61,6 +79,8 @@ def _beside(scope: Scope, node: Fold, other: Fold) -> bool:
     if other is node or other.axes != node.axes or other.where != node.where:
         return False
     if id(other) in scope.known or scope.free(other) != scope.free(node):
+        return False
+    if scope.group is not None and id(other) in scope.group.values:
         return False
     return _independent(scope, other.body)
 
@@ -81,9 +101,10 @@ def _leave_lane(scope: Scope) -> None:
 
 
 class _Folding:
-    """The state of emitting folds over the same places."""
+    """The state of emitting folds over the same places, for one or several blocks of lanes."""
 
-    def __init__(self, scope: Scope, nodes: list[Fold], evaluate: Evaluate) -> None:
+    def __init__(self, scope: Scope, nodes: list[Fold], evaluate: Evaluate, blocks: Blocks) -> None:
+        self.blocks = blocks
         self.scope, self.nodes, self.evaluate = scope, nodes, evaluate
         self.b, self.node = scope.b, nodes[0]
         self.own = None if scope.lane else _own_lane(scope, nodes)
@@ -91,7 +112,7 @@ class _Folding:
         if self.own is not None:
             self.order.append(self.own)
             self._take_lane(self.own)
-        self.reductions: list[Reduction] = []
+        self.reductions: list[list[Reduction]] = [[] for _ in blocks]
         self.current = 0
 
     def _take_lane(self, own: Axis) -> None:
@@ -102,28 +123,39 @@ class _Folding:
         scope.lane, scope.lanes = lane, scope.width
         scope.rebind()
 
-    def results(self) -> list[Value]:
-        """Emits the loops and gives the values after them."""
+    def results(self) -> list[list[Value]]:
+        """Emits the loops and gives, for each block of lanes, the values after them."""
         guards = self._guards()
-        own = [self._reduction(node) for node in self.nodes]
+        own = [[self._reduction(node, made) for node in self.nodes] for made in self.reductions]
         with ExitStack() as stack:
             for condition in guards.pop("", []):
                 self._require(stack, condition)
             self._nest(0, guards)
-        for reduction in self.reductions:
+        for reduction in chain.from_iterable(self.reductions):
             reduction.finish(self.own is not None)
-        return [reduction.result(node) for node, reduction in zip(self.nodes, own, strict=True)]
+        return [
+            [reduction.result(node) for node, reduction in zip(self.nodes, row, strict=True)]
+            for row in own
+        ]
 
-    def _reduction(self, node: Fold) -> Reduction:
+    def _reduction(self, node: Fold, made: list[Reduction]) -> Reduction:
         """A new one, or one there already that gives this fold's value too."""
-        for other in (*self.nodes, *(reduction.node for reduction in self.reductions)):
+        for other in self.nodes:
             if other.operator == f"arg{node.operator}" and other.body == node.body:
                 node = other
-        for reduction in self.reductions:
+        for reduction in made:
             if reduction.node.operator == node.operator and reduction.node.body == node.body:
                 return reduction
-        self.reductions.append(Reduction(self.scope, node, self._count()))
-        return self.reductions[-1]
+        made.append(Reduction(self.scope, node, self._count()))
+        return made[-1]
+
+    def _accumulate(self) -> None:
+        for block, reductions in zip(self.blocks, self.reductions, strict=True):
+            with self.scope.inner():
+                if block is not None and self.scope.group is not None:
+                    self.scope.bind(self.scope.group.variable, block)
+                for reduction in reductions:
+                    reduction.accumulate(self.scope, self.current, self.evaluate)
 
     def _count(self) -> int:
         """How many vectors of partial sums: several where a chain of additions would be long."""
@@ -147,8 +179,7 @@ class _Folding:
 
     def _nest(self, level: int, guards: dict[str, list[Guard]]) -> None:
         if level == len(self.order):
-            for reduction in self.reductions:
-                reduction.accumulate(self.scope, self.current, self.evaluate)
+            self._accumulate()
             return
         entry = self.order[level]
         if entry is self.own:
@@ -172,7 +203,7 @@ class _Folding:
         with ExitStack() as stack:
             for condition in conditions:
                 self._require(stack, condition)
-            if level < len(self.order):
+            if level < len(self.order) or len(self.blocks) > 1:
                 stage(self.scope, [node.body for node in self.nodes], False, self.evaluate)
             self._nest(level, guards)
 

@@ -21,22 +21,28 @@ from latte.compiler.lower_access import (
 from latte.compiler.lower_axes import average_stride, walked
 from latte.compiler.lower_cost import GATHER, LEAST_LANES, vector_steps
 from latte.compiler.lower_scope import Scope
-from latte.compiler.lower_uses import Use, all_folds, find_uses
+from latte.compiler.lower_stage import certain_folds
+from latte.compiler.lower_uses import Use, all_folds, expressions, find_uses
 
 LARGE = 1 << 17  # elements that a cache does not keep
+LONG = 4  # places of a fold from which blocks of lanes share its loop
+MOST_FOLDS = 3  # folds whose sums for four blocks fit in registers
+ENOUGH = 8  # units that keep all workers busy
 UNIT = 8192  # points of a unit beyond which more loops are shared out
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
     """A variable of the nest. `lane` marks the blocks of the lane axis, `size` counts them. A unit
-    loop may give each unit `chunk` places, walked by an ordinary loop inside."""
+    loop may give each unit `chunk` places, walked by an ordinary loop inside. A place may be a
+    `group` of blocks whose folds share their loops."""
 
     variable: str
     size: int
     axis: Axis
     lane: bool = False
     chunk: int = 1
+    group: int = 1
 
     @property
     def pieces(self) -> int:
@@ -68,6 +74,7 @@ def plan(scope: Scope, kernel: Kernel) -> Plan:
     loops = _ordered(
         _loops(axes, lane_axis, lanes), uses, folds, owned, kernel, _reread(scope, uses)
     )
+    loops = _grouped(loops, kernel, uses, folds, lanes)
     units, loops = _units(loops, folds, uses, lanes, owned)
     points = _points(loops, units, uses, lanes)
     lane = f"{lane_axis.name}.lane" if lane_axis else ""
@@ -198,6 +205,32 @@ def _ordered(
     return tuple(sorted(loops, key=key))
 
 
+def _grouped(
+    loops: tuple[Loop, ...],
+    kernel: Kernel,
+    uses: list[Use],
+    folds: list[frozenset[str]],
+    lanes: int,
+) -> tuple[Loop, ...]:
+    """Neighbouring blocks of lanes share the loops of long folds, where that leaves enough units:
+    longer runs of memory, and sums that do not wait for each other."""
+    if not loops or not loops[-1].lane or loops[-1].axis.size % lanes or kernel.where:
+        return loops
+    last, name = loops[-1], loops[-1].axis.name
+    simple = all(use.buffer and not use.values for use in uses if name in use.axes)
+    certain = sum(1 for root in expressions(kernel) for _ in certain_folds(root))
+    long = max((use.weight for use in uses), default=0.0) >= LONG
+    if not simple or not long or certain != len(folds) or certain > MOST_FOLDS:
+        return loops
+    if not all(name in fold for fold in folds):
+        return loops
+    others = math.prod(loop.size for loop in loops[:-1])
+    for group in (4, 2):
+        if last.size % group == 0 and others * (last.size // group) >= ENOUGH:
+            return (*loops[:-1], replace(last, size=last.size // group, group=group))
+    return loops
+
+
 def _reread(scope: Scope, uses: list[Use]) -> bool:
     """Whether a sum reads a large buffer that is the same for all items."""
     for use in uses:
@@ -245,9 +278,9 @@ def _splits(
 def _points(loops: tuple[Loop, ...], start: int, uses: list[Use], lanes: int) -> int:
     """About how many accesses the loops from `start` on make, and one chunk of that before."""
     work = max(sum(use.weight for use in uses), 1.0)
-    sizes = [loop.size * (lanes if loop.lane else 1) for loop in loops[start:]]
+    sizes = [loop.size * (lanes * loop.group if loop.lane else 1) for loop in loops[start:]]
     if start and loops[start - 1].lane:
-        sizes.append(lanes)
+        sizes.append(lanes * loops[start - 1].group)
     return int(math.prod(sizes) * work * (loops[start - 1].chunk if start else 1))
 
 

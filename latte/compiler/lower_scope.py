@@ -37,6 +37,19 @@ Value = Term | int | float
 
 
 @dataclass(slots=True)
+class Group:
+    """Blocks of lanes whose folds run in one loop: the variable's value in each of them, which is
+    `current`, what was known before it was bound, and the folds' values for each block."""
+
+    variable: str
+    places: tuple[Integer, ...]
+    known: dict[int, Value]
+    locals: dict[str, Value]
+    current: int = 0
+    values: dict[int, list[Value]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Scope:
     """`mask` says which lanes count (None: all), `tail` which lanes exist at all; `ranges` hold
     for axes and loop variables; `bound` the axes whose variables are all open; `folds` are
@@ -62,6 +75,7 @@ class Scope:
     pointers: dict[str, Term] = field(default_factory=dict)
     written: frozenset[str] = frozenset()
     folds: tuple[Fold, ...] = ()
+    group: Group | None = None
     _positions: dict[tuple[str, int], tuple[tuple[Index, ...], Affine]] = field(
         default_factory=dict
     )
@@ -114,6 +128,12 @@ class Scope:
         self.variables[variable] = value
         if isinstance(value, int):
             self.fixed[variable] = constant(value)
+        self.rebind()
+
+    def unbind(self, variable: str) -> None:
+        """Forgets a variable's value."""
+        self.variables.pop(variable, None)
+        self.fixed.pop(variable, None)
         self.rebind()
 
     def rebind(self) -> None:

@@ -45,7 +45,8 @@ def find_uses(scope: Scope, kernel: Kernel) -> list[Use]:
     return list(_uses(scope, kernel))
 
 
-def _expressions(kernel: Kernel) -> Iterator[Expression]:
+def expressions(kernel: Kernel) -> Iterator[Expression]:
+    """All that a point computes."""
     yield from (let.expression for let in kernel.lets)
     for write in kernel.writes:
         yield write.expression
@@ -53,14 +54,14 @@ def _expressions(kernel: Kernel) -> Iterator[Expression]:
 
 
 def all_folds(kernel: Kernel) -> list[Fold]:
-    return [node for root in _expressions(kernel) for node in walk(root) if isinstance(node, Fold)]
+    return [node for root in expressions(kernel) for node in walk(root) if isinstance(node, Fold)]
 
 
 def _uses(scope: Scope, kernel: Kernel) -> Iterator[Use]:
     for write in kernel.writes:
         yield _access(scope, write.buffer, write.index, True, ())
     yield from map(_index_use, _guards(kernel.where))
-    for root in _expressions(kernel):
+    for root in expressions(kernel):
         yield from _expression_uses(scope, root, ())
 
 
