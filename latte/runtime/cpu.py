@@ -35,7 +35,7 @@ from latte.runtime.jit import Jit, Lower
 from latte.runtime.records import Schedule, schedule
 from latte.runtime.workers import Workers
 
-PARALLEL_WORK = 1_000_000  # elementary operations of a phase that pay for waking threads
+PARALLEL_WORK = 30_000_000  # elementary operations (0.3 ms) of a phase that pay for waking threads
 READABLE = frozenset({"forward", "backward", "update"})  # every value can be read after them
 
 Places = Mapping[str, Bytes]
