@@ -80,9 +80,15 @@ def test_two_layers() -> None:
     agree('y = xs -> RNN(5, name = "a") -> GRU(5, name = "b") -> Identity', model, None)
 
 
-def agree(body: str, model: Any, lengths: list[int] | None, every_step: bool = True) -> None:
+def agree(
+    body: str,
+    model: Any,
+    lengths: list[int] | None,
+    every_step: bool = True,
+    definitions: str = "",
+) -> None:
     """One step in both: the loss, `y` where a step is present, all gradients."""
-    exe = latte.loads(TEXT % body).compile(batch=ITEMS, time=STEPS)
+    exe = latte.loads(definitions + TEXT % body).compile(batch=ITEMS, time=STEPS)
     rng = np.random.default_rng(3)
     xs = rng.normal(size=(ITEMS, STEPS, INPUTS)).astype(np.float32)
     drawn = {
