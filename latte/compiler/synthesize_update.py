@@ -1,9 +1,11 @@
 """What changes parameters and running values: the solver's kernels, one for each parameter.
 
-solver Momentum(rate, momentum)      ->  kernel w [j, i]
-{ history = momentum * history + rate * grad     let history = $solver.momentum * w/history[j, i] + ...
-  param -= history }                             w/history[j, i] = history
-                                                 w[j, i] = w[j, i] - history
+    solver Momentum: history = momentum * history + rate * grad; param -= history
+->  kernel w [j, i]
+        let history = $solver.momentum * w/history[j, i] + $solver.rate * w.grad[j, i]
+        let param = w[j, i] - history
+        w/history[j, i] = history
+        w[j, i] = param
 """
 
 from __future__ import annotations

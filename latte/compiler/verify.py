@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from latte.compiler.affine import Affine, as_affine
+from latte.compiler.affine import Affine, as_affine, constant
 from latte.compiler.expression import (
     Apply,
     Argument,
@@ -28,8 +28,8 @@ from latte.compiler.expression import (
     Scalar,
     Training,
 )
-from latte.compiler.ir import Buffer, Kernel, Program, Serial
-from latte.compiler.poly import bounds
+from latte.compiler.ir import Buffer, Kernel, Program, Serial, Write
+from latte.compiler.poly import bounds, one_to_one
 from latte.compiler.rewrite import children
 from latte.compiler.show import show
 
@@ -71,6 +71,20 @@ def _dims(buffer: Buffer) -> Iterator[str]:
         yield f"buffer {buffer.name}: axes {sorted(missing)} are not stored"
 
 
+def _one_to_one(kernel: Kernel, write: Write) -> bool:
+    """Whether each element is written by one point; places that are values may meet."""
+    index = tuple(entry for entry in write.index if isinstance(entry, Affine))
+    if len(index) < len(write.index):
+        return True
+    alone = {entry.terms[0][0] for entry in index if len(entry.terms) == 1}
+    if all(entry.name in alone for entry in kernel.axes):
+        return True
+    own = {entry.name for entry in kernel.axes}
+    around = {name: constant(0) for entry in index for name in entry.axes() - own}
+    inside = tuple(guard for guard in kernel.where if guard.index.axes() <= own)
+    return one_to_one(kernel.axes, [entry.substitute(around) for entry in index], inside)
+
+
 @dataclass(slots=True)
 class _Scope:
     buffers: Mapping[str, Buffer]
@@ -94,6 +108,8 @@ class _Scope:
         for write in kernel.writes:
             yield from scope.expression(write.expression)
             yield from scope.access(write.buffer, write.index)
+            if not _one_to_one(kernel, write):
+                yield f"two points write the same element of {write.buffer}"
 
     def names(self, axes: tuple[Axis, ...], where: tuple[Guard, ...]) -> Iterator[str]:
         known = [axis.name for axis in self.axes]

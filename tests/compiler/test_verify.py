@@ -33,6 +33,10 @@ def _expression(kernel: Kernel, **changes: object) -> Kernel:
         (lambda k: _expression(k, expression=Local("top")), "`top` is used before it is defined"),
         (lambda k: _expression(k, index=(axis("n"), axis("f"))), "has 3 axes and is indexed by 2"),
         (
+            lambda k: _expression(k, index=(axis("n"), axis("f"), axis("y") // 2)),
+            "two points write the same element of",
+        ),
+        (
             lambda k: _expression(k, index=(axis("n"), axis("f"), axis("z"))),
             "axis z of z is not bound",
         ),
