@@ -295,14 +295,14 @@ class _Derivation:
         known = {let.expression: Local(let.name) for let in lets}
         total = rewrite(total, known.get)
         if axes:
-            total = self._invariant(total, {a.name for a in axes}, lets)
+            total = self._invariant(total, lets)
         return Contribution(formal.name, axes, tuple(axis(a.name) for a in axes), total)
 
-    def _invariant(self, total: Expression, inner: set[str], lets: list[Let]) -> Expression:
-        """Folds that are the same at every place of the window get a name."""
+    def _invariant(self, total: Expression, lets: list[Let]) -> Expression:
+        """Folds that depend on no axis, of the window or of a fold around them, get a name."""
 
         def rule(node: Expression) -> Expression | None:
-            if not isinstance(node, Fold) or axes_of(node) & inner:
+            if not isinstance(node, Fold) or axes_of(node):
                 return None
             name = self._fresh(f"{node.operator}.grad")
             lets.append(Let(name, node))
