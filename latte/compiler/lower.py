@@ -24,6 +24,7 @@ from latte.compiler.lower_memory import store
 from latte.compiler.lower_plan import Loop, Plan, plan
 from latte.compiler.lower_scope import Group, Scope
 from latte.compiler.lower_stage import certain_folds, stage
+from latte.compiler.lower_transpose import transposed
 from latte.compiler.lower_value import value
 from latte.compiler.machine import Machine
 from latte.compiler.values import Integer, Term
@@ -33,6 +34,8 @@ from latte.compiler.vector import Lowered, Units
 def lower(kernel: Kernel, program: Program, machine: Machine) -> Lowered:
     """The code of one kernel for this machine's vector width. Steps of a surrounding serial loop
     are the function's argument `t`."""
+    if copied := transposed(kernel, program, machine):
+        return copied
     scope = Scope(Builder(kernel.name), program, machine.width)
     scope.written = frozenset(write.buffer for write in kernel.writes)
     if any(entry.size == 0 for entry in kernel.axes):

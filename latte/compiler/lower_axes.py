@@ -27,7 +27,7 @@ def walked(scope: Scope, kernel: Kernel, uses: list[Use]) -> tuple[dict[str, Aff
     unknown = {name: (-FAR, FAR) for use in uses for name in use.axes}  # axes of folds
     ranges = unknown | scope.ranges
     for entry in kernel.axes:
-        parts = _split(entry, _block(scope, entry, uses[0]), uses, scope)
+        parts = _split(entry, _block(scope, entry, uses), uses, scope)
         axes += parts
         ranges |= {part.name: (0, part.size - 1) for part in parts}
         if len(parts) == 2:
@@ -39,11 +39,12 @@ def walked(scope: Scope, kernel: Kernel, uses: list[Use]) -> tuple[dict[str, Aff
     return views | {key: view for key, view in merged.items() if key in names}, axes
 
 
-def _block(scope: Scope, entry: Axis, use: Use) -> int:
-    """The block in which the first write stores an axis, 0 for none."""
-    for dim in scope.storage(use.buffer).dims:
-        if use.index[dim.axis] == axis(entry.name) and dim.modulo > 1:
-            return dim.modulo
+def _block(scope: Scope, entry: Axis, uses: list[Use]) -> int:
+    """The block in which a buffer stores an axis, the first written one before others; or 0."""
+    for use in uses:
+        for dim in scope.storage(use.buffer).dims if use.buffer else ():
+            if dim.modulo > 1 and use.index[dim.axis] == axis(entry.name):
+                return dim.modulo
     return 0
 
 

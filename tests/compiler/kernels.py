@@ -17,7 +17,7 @@ from latte.compiler.expression import (
     Random,
     Scalar,
 )
-from latte.compiler.ir import Buffer, Element, Kernel, Phase, Program, Serial, Write
+from latte.compiler.ir import Buffer, Dim, Element, Kernel, Phase, Program, Serial, Write
 
 N, C, Y, X, KY, KX = map(axis, ("n", "c", "y", "x", "ky", "kx"))
 T, J, K, D, F = map(axis, ("t", "j", "k", "d", "f"))
@@ -300,3 +300,15 @@ MAKERS: dict[str, Callable[[int], Program]] = {
         embedding, recurrence, dropout, folds, guarded, momentum, shuffle_channels,
     )
 }  # fmt: skip
+
+
+def turned(size: int) -> Program:
+    """A copy whose target is stored along another axis than its source."""
+    axes = (BATCH, *sizes(c=4 * size, y=3, k=8))
+    stored = (Dim(0, 4), Dim(2, 3), Dim(3, 8), Dim(1, 4 * size))
+    target = Buffer("out", axes, "value", "out", "f32", stored)
+    at = (N, C, Y, K)
+    return program([buffer("in", *axes), target], [kernel(axes, Write("out", at, Load("in", at)))])
+
+
+MAKERS["turned"] = turned
