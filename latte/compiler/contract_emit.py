@@ -244,8 +244,8 @@ class _Nest:
         foreseen badly. The rest, if there may be one, follows one by one."""
         count = self._most(0, _difference(end, begin))
         whole = count - count % UNROLL
-        middle = begin + whole
-        parts = ((begin, middle, UNROLL, whole), (middle, end, 1, count - whole))
+        middle, rest = begin + whole, count - whole
+        parts = ((begin, middle, UNROLL, whole), (middle, end, 1, rest))
         for start, stop, step, places in parts:
             if isinstance(places, int) and places == 0:
                 continue

@@ -96,14 +96,15 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     fixed = blocks * prod(a.size for a in outer)
     bytes_ = vectors * machine.width * BYTES
     total = prod(a.size for a in contraction.summed)
-    cached = machine.l2 / 2 / bytes_ if total * bytes_ > machine.l1 * 3 // 4 else 1e12
+    cached = machine.l2 / 2 / bytes_ if total * bytes_ > machine.l2 // 16 else 1e12
     row_parts, other_parts = _parts(fixed, rows, others, cached)
     streamed = reused(contraction, lane.name)
     summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
     places = (rows.count if rows else 1) * prod(a.size for a in others)
     streams = places // (row_parts * other_parts) < STREAMED
     fits = machine.l1 * 3 // 4 // bytes_
-    chunks = _chunks(contraction, summed, fits, machine) if places > 1 else ()
+    near = total * bytes_ <= machine.l2 // 16  # the second cache is near enough
+    chunks = _chunks(contraction, summed, fits, machine) if places > 1 and not near else ()
     prefetched = _prefetched(contraction, lane, rows, chunks, streams)
     return Plan(
         lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed,
@@ -245,7 +246,8 @@ def _cost(
     work *= count / (-(-count // vectors) * vectors)
     run_time = 0.004 if rows and rows.axis.symbol else 0.0  # a partial batch wastes rows
     along = any(f.coefficient(rows.axis.name) == 1 for f in contraction.factors) if rows else True
-    return cycles / work + run_time + (0.0 if along else 0.02) + 0.01 * len(whole)
+    near = 1e-9 * contraction.target.coefficient(rows.axis.name) if rows else 0.0
+    return cycles / work + run_time + (0.0 if along else 0.02) + 0.01 * len(whole) + near
 
 
 def _chunks(

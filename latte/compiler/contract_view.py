@@ -14,6 +14,7 @@ body and relations.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from latte.compiler.affine import Affine, axis, constant
@@ -148,7 +149,9 @@ def _place(view: _View, buffers: dict[str, Buffer]) -> Contraction | None:
     """Computes stored positions; where floors are left, splits an axis and tries again."""
     view = _drop_single(view)
     ranges, parts = view.ranges, view.parts
-    where, guards = (_guards(each, ranges) for each in (view.where, parts.fold.where))
+    needless = {g for load in parts.factors for g in _bordered(buffers[load.buffer], load, ranges)}
+    inside = tuple(guard for guard in parts.fold.where if guard.index not in needless)
+    where, guards = (_guards(each, ranges) for each in (view.where, inside))
     target = _access(buffers[parts.write.buffer], parts.target, ranges)
     factors = tuple(_load(buffers, load, ranges) for load in parts.factors)
     outer = [load for load in _result_loads(parts) if affine_index(load.index) is not None]
@@ -171,6 +174,19 @@ def _guards(guards: tuple[Guard, ...], ranges: Ranges) -> tuple[Affine, ...]:
     """What must be >= 0, without what always is."""
     settled = tuple(settle(guard.index, ranges) for guard in guards)
     return tuple(index for index in settled if index.bounds(known(index, ranges))[0] < 0)
+
+
+def _bordered(buffer: Buffer, load: Load, ranges: Ranges) -> Iterator[Affine]:
+    """Guards that a stored border of zeros answers: an input's (see `layout.bordered`)."""
+    index = affine_index(load.index)
+    if buffer.role != "input" or index is None:
+        return
+    for dim in buffer.dims:
+        place, size = index[dim.axis], buffer.axes[dim.axis].size
+        if dim.divide == 1 and not dim.modulo:
+            low, high = place.bounds(known(place, ranges))
+            if low >= -dim.before and high < dim.extent - dim.before:
+                yield from (place, constant(size - 1) - place)
 
 
 def _access(buffer: Buffer, index: tuple[Affine, ...], ranges: Ranges) -> Access:

@@ -8,7 +8,8 @@ and its solver's states, so that updates run over flat memory.
     conv.out [n, f: 64, y, x]            ->  [n][y][x][f]
     conv.weight [f: 64, c: 3, ky, kx]    ->  [f / 64][ky][kx][c][f % 64]
 
-Padding is never summed over and may hold anything. Inputs and results stay as declared.
+Padding is never summed over and may hold anything, but for the border of inputs, which is zero.
+Otherwise inputs and results stay as declared.
 """
 
 from __future__ import annotations
@@ -44,7 +45,30 @@ def layout(program: Program, machine: Machine) -> Program:
         choice.wish(kernel)
     choice.hand_on(every)
     buffers = tuple(choice.stored(buffer) for buffer in program.buffers)
-    return replace(program, buffers=buffers)
+    return replace(program, buffers=tuple(bordered(b, contractions) for b in buffers))
+
+
+def bordered(buffer: Buffer, contractions: list[Kernel]) -> Buffer:
+    """An input with a border of zeros as wide as windows reach, so that none is clipped. Inputs
+    outlive phases, so their memory is nobody else's and stays zero where no one writes."""
+    if buffer.role != "input" or buffer.element != "f32":
+        return buffer
+    before, after = [0] * len(buffer.axes), [0] * len(buffer.axes)
+    for kernel in contractions:
+        parts = find_parts(kernel)
+        assert parts is not None
+        ranges = {a.name: (0, a.size - 1) for a in (*kernel.axes, *parts.fold.axes)}
+        for load in parts.factors:
+            for number, place in enumerate(affine_index(load.index) or ()):
+                if load.buffer == buffer.name and place.is_linear:
+                    low, high = place.bounds(known(place, ranges))
+                    before[number] = max(before[number], -low)
+                    after[number] = max(after[number], high - buffer.axes[number].size + 1)
+    extents = [b + a.size + e for b, a, e in zip(before, buffer.axes, after, strict=True)]
+    if not any((*before, *after)) or prod(extents) > 2 * _size(buffer):
+        return buffer
+    dims = (Dim(k, extent, before=before[k]) for k, extent in enumerate(extents))
+    return replace(buffer, dims=tuple(dims))
 
 
 @dataclass(slots=True)
