@@ -17,6 +17,7 @@ from latte.compiler.affine import Affine
 from latte.compiler.expression import (
     Apply,
     Argument,
+    Count,
     Expression,
     Fold,
     Load,
@@ -29,11 +30,14 @@ from latte.compiler.rewrite import rewrite, walk
 from latte.compiler.simplify import ONE, ZERO, simplify
 
 LONGEST_LET = 100  # nodes of a let that is computed again wherever it is read
+ROUNDS = 20  # rules that undo each other must not run for ever
 
 
 def tidy(expression: Expression) -> Expression:
     """The expression simplified until nothing changes."""
-    while (changed := simplify(rewrite(expression, _rule))) != expression:
+    for _ in range(ROUNDS):
+        if (changed := simplify(rewrite(expression, _rule))) == expression:
+            break
         expression = changed
     return expression
 
@@ -72,6 +76,17 @@ def add(left: Expression, right: Expression) -> Expression:
 def choose(condition: Expression, yes: Expression, no: Expression = ZERO) -> Expression:
     """`if condition then yes else no`."""
     return yes if yes == no else Apply("select", (condition, yes, no))
+
+
+def simple(gradient: Expression) -> bool:
+    """Cheap enough to be repeated at every place of a window: one operation on leaves."""
+    match gradient:
+        case Apply("neg", (x,)):
+            return simple(x)
+        case Apply("mul" | "div", operands):
+            return all(isinstance(x, (Local, Number, Count)) for x in operands)
+        case _:
+            return isinstance(gradient, (Local, Number, Argument))
 
 
 def _rule(expression: Expression) -> Expression | None:

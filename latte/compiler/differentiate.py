@@ -17,17 +17,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from latte.compiler.affine import axis, row_major
-from latte.compiler.algebra import LONGEST_LET, add, axes_of, choose, length, tidy
+from latte.compiler.algebra import LONGEST_LET, add, axes_of, choose, length, simple, tidy
 from latte.compiler.expression import (
     Apply,
     Argument,
     Axis,
-    Count,
     Expression,
     Fold,
     Let,
     Local,
-    Number,
     Position,
 )
 from latte.compiler.flows import Flow, at, joined, left, summed
@@ -171,7 +169,7 @@ class _Derivation:
 
     def _named(self, gradient: Expression, name: str, lets: list[Let]) -> Expression:
         """A local for a gradient that is more than a factor times another."""
-        if _simple(gradient):
+        if simple(gradient):
             return gradient
         for let in lets:
             if let.expression == gradient:
@@ -346,17 +344,6 @@ class _Derivation:
 def _constant(expression: Expression) -> bool:
     """Without arguments: for ties it counts as fixed."""
     return not any(isinstance(node, (Argument, Local)) for node in walk(expression))
-
-
-def _simple(gradient: Expression) -> bool:
-    """Cheap enough to be repeated at every place of a window: one operation on leaves."""
-    match gradient:
-        case Apply("neg", (x,)):
-            return _simple(x)
-        case Apply("mul" | "div", operands):
-            return all(isinstance(x, (Local, Number, Count)) for x in operands)
-        case _:
-            return isinstance(gradient, (Local, Number, Argument))
 
 
 def _replaced(expression: Expression, named: dict[Expression, Expression]) -> Expression:
