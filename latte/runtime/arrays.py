@@ -88,12 +88,15 @@ def pack(buffer: Buffer, values: Array, stored: Array) -> None:
     """Copies values in declared order into a stored array.
 
     An axis of `values` may be shorter than declared (fewer items or steps): the first places are
-    written. Padding behind the last block written becomes 0; borders are left alone.
+    written. Padding behind the last block written is written too; borders are left alone.
     """
     if not buffer.dims:
         stored[tuple(slice(0, size) for size in values.shape)] = values
         return
     folding = _folding(buffer, values.shape)
+    if not any(values.strides):  # one number everywhere
+        stored[folding.window] = values.flat[0]
+        return
     padding = [(0, full - size) for full, size in zip(folding.full, values.shape, strict=True)]
     wide = np.pad(values, padding) if any(after for _, after in padding) else values
     blocks = wide.reshape(folding.pieces).transpose(folding.order)

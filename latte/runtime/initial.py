@@ -46,7 +46,8 @@ def first_values(net: Net, seed: int, threads: int = 1) -> Iterator[tuple[str, F
 def initial_values(
     path: str, axes: tuple[Axis, ...], initial: Expression, seed: int, threads: int = 1
 ) -> Floats:
-    """The first values of a parameter or running value, in declared order."""
+    """The first values of a parameter or running value, in declared order. Not to be written to:
+    those that are all the same take no memory."""
     nodes = tuple(walk(initial))
     shape = tuple(axis.size for axis in axes)
     if any(isinstance(node, Position) for node in nodes):
@@ -55,7 +56,7 @@ def initial_values(
         return np.ascontiguousarray(values, np.float32)
     if any(isinstance(node, Random) for node in nodes):
         return _drawn(path, prod(shape), initial, seed, threads).reshape(shape)
-    return np.full(shape, evaluate(initial, (), Run()), np.float32)
+    return np.broadcast_to(np.float32(evaluate(initial, (), Run())), shape)
 
 
 def scheduled(schedule: Expression, update: int, epoch: float, total: int) -> float:
