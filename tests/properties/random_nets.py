@@ -42,6 +42,39 @@ layer Half(source[c, h, w]) {
     ensemble out[ch: c, y: (h + 1) // 2, x: w] = Third(source[ch, 2*y ..+ 3, x - 1 ..+ 2])
 }
 
+neuron Attend(q[k], keys[t, k], values[t]) =
+    sum(t) (tanh(sum(k) q[k] * keys[t, k]) * values[t]) / count(t)
+layer Attending(h[d]) {
+    ensemble out[j: d] = Attend(h[:], steps(h)[:, :], steps(h)[:, j])
+}
+
+neuron Shifted(x, before, after) = x * before - after / 2
+layer Delayed(source[n]) {
+    ensemble out[j: n] = Shifted(source[j], prev(source)[n - 1 - j], next(source)[j])
+}
+
+layer Backwards(source[i...], size) {
+    param wx[size, i...] = xavier(size(i))
+    param wh[size, size] = xavier(size)
+    param b[size] = 0.1 * normal()
+    ensemble out[j: size] = Recurrent(source[...], wx[j], next(out)[:], wh[j], b[j])
+}
+
+neuron Crowd(x, others[n]) = sum(n) tanh(x * others[n]) / count(n)
+layer Crowds(source[i...]) {
+    ensemble out[p...: i] = Crowd(source[p], items(source)[:, p])
+}
+
+layer Tied(source[c, s...], size) {
+    param weight[size, c] = gaussian(0, 0.5)
+    ensemble code[j: size, p...: s] = Product(source[:, p], weight[j])
+    ensemble out[k: c, p...: s] = Product(code[:, p], weight[:, k])
+}
+
+layer Stripes(source[c, h, w]) {
+    ensemble out[y: 2 * h, x: w, k: 2] = Mean(source[0 .. (c + 1) // 2, y // 2, x // 2 ..+ 2 by 2])
+}
+
 layer Turn(source[c, h, w]) {
     ensemble out[x: w, ch: c, y: h] = Bent(source[ch, h - 1 - y, x], ch - y)
 }
@@ -202,6 +235,13 @@ def _own(draft: _Draft, name: str, shape: tuple[int, ...]) -> tuple[str, tuple[i
         f"transpose({name}, [2, 0, 1])": (w, c, h),
         f"reshape({name}, [{w}, {c}, {h}])": (w, c, h),
         f"DepthwiseConv({name}, kernel = 3, pad = 1)": shape,
+        f"GroupNorm({name}, {c}, epsilon = 0.1)": shape,
+        f"Softmax({name})": shape,
+        f"Crowds({name})": shape,
+        f"Tied({name}, 2)": shape,
+        f"Stripes({name})": (2 * h, w, 2),
+        f"GlobalMeanPool({name})": (c,),
+        f"MultiHeadAttention(reshape({name}, [{c}, {h * w}]), 1)": (c, h * w),
     }
     call = draft.rng.choice(list(calls))
     return draft.bind(call, calls[call])
@@ -232,5 +272,24 @@ def _recurrent(draft: _Draft, name: str, shape: tuple[int, ...]) -> tuple[str, t
     return draft.bind(f"{kind}({name}, {size})", (size,))
 
 
+def _in_time(
+    draft: _Draft, name: str, shape: tuple[int, ...]
+) -> tuple[str, tuple[int, ...]] | None:
+    """Forms of time that no layer of the library has."""
+    if len(shape) != 1:
+        return None
+    size = draft.rng.choice(SIZES)
+    calls = {
+        f"Attending({name})": shape,
+        f"Delayed({name})": shape,
+        f"Backwards({name}, {size})": (size,),
+        f"{name} * Linear(last({name}), {shape[0]})": shape,
+        f"LayerNorm(Tanh({name}))": shape,
+        f"Concat({name}, prev({name}))": (2 * shape[0],),
+    }
+    call = draft.rng.choice(list(calls))
+    return draft.bind(call, calls[call])
+
+
 IMAGE_RULES: list[Rule] = [_conv, _conv, _pool, _pointwise, _own, _own, _meet]
-SEQUENCE_RULES: list[Rule] = [_recurrent, _recurrent, _linear, _pointwise, _meet]
+SEQUENCE_RULES: list[Rule] = [_recurrent, _recurrent, _linear, _pointwise, _meet, _in_time]
