@@ -53,11 +53,12 @@ def agree(case: Case, items: int, batch: int) -> None:
 
 
 def close(ours: np.ndarray, theirs: torch.Tensor, tolerance: float, what: str) -> None:
-    """The greatest difference is at most `tolerance` times the greatest value."""
+    """The greatest difference is at most `tolerance` times the greatest value (1e-3 where all are
+    smaller: the gradient of a bias in front of a batch norm is 0 but for rounding)."""
     expected = theirs.detach().numpy()
     assert ours.shape == expected.shape, what
     greatest = np.abs(expected).max()
-    assert np.abs(ours - expected).max() <= tolerance * max(greatest, 1e-4), what
+    assert np.abs(ours - expected).max() <= tolerance * max(greatest, 1e-3), what
 
 
 def _tensor(value: np.ndarray) -> torch.Tensor:
