@@ -10,9 +10,11 @@ A contraction, a map, a reduction are *views* of a Kernel, recognised when asked
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Union
 
+from latte.compiler.affine import Affine
 from latte.compiler.expression import Axis, Expression, Guard, Index, Let
 
 Element = Literal["f32", "i32", "u8"]
@@ -139,3 +141,11 @@ def kernels(items: tuple[Item, ...]) -> tuple[Kernel, ...]:
     return tuple(
         kernel for item in items for kernel in (item.items if isinstance(item, Serial) else (item,))
     )
+
+
+def expressions(kernel: Kernel) -> Iterator[Expression]:
+    """Everything a kernel computes, places that are values too."""
+    yield from (let.expression for let in kernel.lets)
+    for write in kernel.writes:
+        yield write.expression
+        yield from (entry for entry in write.index if not isinstance(entry, Affine))

@@ -25,7 +25,7 @@ from latte.compiler.expression import (
     Local,
     Position,
 )
-from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, Write
+from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, Write, expressions
 from latte.compiler.rewrite import rewrite, substitute_axes, walk
 from latte.compiler.simplify import ZERO
 
@@ -85,7 +85,7 @@ class _Loop:
     def _folds(self, kernel: Kernel) -> list[Fold]:
         """The sums that read nothing the loop writes, none of them inside another."""
         found: dict[Fold, None] = {}
-        for expression in _expressions(kernel):
+        for expression in expressions(kernel):
             found |= dict.fromkeys(self._outermost(expression))
         return list(found)
 
@@ -157,7 +157,3 @@ def _with_time(axes: tuple[Axis, ...], time: Axis) -> tuple[Axis, ...]:
     """The axes with time behind the batch."""
     front = tuple(entry for entry in axes if entry.symbol == "n")
     return (*front, time, *(entry for entry in axes if entry.symbol != "n"))
-
-
-def _expressions(kernel: Kernel) -> list[Expression]:
-    return [let.expression for let in kernel.lets] + [w.expression for w in kernel.writes]

@@ -26,7 +26,7 @@ from latte.compiler.expression import (
     Position,
     Random,
 )
-from latte.compiler.ir import Kernel
+from latte.compiler.ir import Kernel, expressions
 from latte.compiler.poly import always, ranges_of, tidy
 from latte.compiler.rewrite import rewrite, substitute_axes, substitute_guards, walk
 from latte.compiler.tables import Names
@@ -189,24 +189,17 @@ def _all_axes(kernel: Kernel) -> Iterator[str]:
     yield from (entry.name for entry in kernel.axes)
     for index in _indices(kernel):
         yield from index.axes()
-    for expression in _expressions(kernel):
+    for expression in expressions(kernel):
         for node in walk(expression):
             if isinstance(node, Fold):
                 yield from (entry.name for entry in node.axes)
-
-
-def _expressions(kernel: Kernel) -> Iterator[Expression]:
-    yield from (let.expression for let in kernel.lets)
-    for write in kernel.writes:
-        yield write.expression
-        yield from (entry for entry in write.index if not isinstance(entry, Affine))
 
 
 def _indices(kernel: Kernel) -> Iterator[Affine]:
     yield from (guard.index for guard in kernel.where)
     for write in kernel.writes:
         yield from (entry for entry in write.index if isinstance(entry, Affine))
-    for expression in _expressions(kernel):
+    for expression in expressions(kernel):
         yield from _expression_indices(expression)
 
 

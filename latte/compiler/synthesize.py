@@ -17,9 +17,19 @@ from dataclasses import replace
 from typing import Literal
 
 from latte.compiler.adjoint import grad, let_name, stored_lets
-from latte.compiler.affine import Affine
-from latte.compiler.expression import Expression, Fold, Let, Load, Scalar
-from latte.compiler.ir import Buffer, Element, Item, Kernel, Phase, Program, Role, Serial, kernels
+from latte.compiler.expression import Fold, Let, Load, Scalar
+from latte.compiler.ir import (
+    Buffer,
+    Element,
+    Item,
+    Kernel,
+    Phase,
+    Program,
+    Role,
+    Serial,
+    expressions,
+    kernels,
+)
 from latte.compiler.net import Ensemble, Net, View
 from latte.compiler.rewrite import walk
 from latte.compiler.share import order
@@ -97,15 +107,6 @@ def _needed(items: Sequence[Item], roots: Iterable[str]) -> tuple[Item, ...]:
         if chosen:
             kept.append(replace(item, items=tuple(chosen)) if isinstance(item, Serial) else item)
     return tuple(reversed(kept))
-
-
-def expressions(kernel: Kernel) -> Iterator[Expression]:
-    """Everything a kernel computes, indices that are values too."""
-    for let in kernel.lets:
-        yield let.expression
-    for write in kernel.writes:
-        yield write.expression
-        yield from (entry for entry in write.index if not isinstance(entry, Affine))
 
 
 def _loads(kernel: Kernel) -> Iterator[Load]:
