@@ -137,13 +137,15 @@ def _cost(uses: list[Use], entry: Axis, width: int, outer: frozenset[str]) -> fl
     """Accesses for each point with lanes along an axis; infinite where a write is not spread."""
     blocks, total = -(-entry.size // width), 0.0
     for use in uses:
+        if entry.name in use.chosen:
+            total += use.weight * GATHER * width
+            continue
         if entry.name not in use.axes:
             if use.write:
                 return math.inf
             total += use.weight
             continue
         steps = vector_steps(use.position, entry.name, width, outer)
-        steps = GATHER * width if use.values else steps
         total += use.weight * (1.5 * steps if use.write else steps)
     return total * blocks / entry.size
 

@@ -37,6 +37,9 @@ def _stage(scope: Scope, expression: Expression, certain: bool, evaluate: Evalua
             stage(scope, [yes, no], False, evaluate)
         case Apply(_, operands):
             stage(scope, list(operands), certain, evaluate)
+        case Load(_, index):
+            entries = [entry for _, entry in value_entries(index)]
+            stage(scope, entries, certain, evaluate)
         case Fold(_, _, body):
             _stage(scope, body, False, evaluate)
         case _:

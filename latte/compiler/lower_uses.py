@@ -20,7 +20,8 @@ from latte.compiler.rewrite import children, walk
 @dataclass(frozen=True, slots=True)
 class Use:
     """A place where axes occur: an access (its weight: how often a point makes it, in loops over
-    the `folded` axes) or another index (weight 0). Axes of the buffer are at `index`."""
+    the `folded` axes; `chosen` are the axes on which its value-dependent entries depend), or
+    another index (weight 0)."""
 
     position: Affine
     weight: float
@@ -30,6 +31,7 @@ class Use:
     folded: tuple[Axis, ...] = ()
     buffer: str = ""
     index: tuple[Index, ...] = ()
+    chosen: frozenset[str] = frozenset()
 
     def through(self, views: Mapping[str, Affine], ranges: Ranges) -> Use:
         """The use after its axes are seen as expressions of other variables."""
@@ -37,7 +39,10 @@ class Use:
             return self
         position = self.position.substitute(views)
         position = reduce_floors(position, ranges) if ranges else position
-        return replace(self, position=position, axes=position.axes())
+        chosen = frozenset(
+            name for old in self.chosen for name in (views[old].axes() if old in views else (old,))
+        )
+        return replace(self, position=position, axes=position.axes(), chosen=chosen)
 
 
 def find_uses(scope: Scope, kernel: Kernel) -> list[Use]:
@@ -96,5 +101,7 @@ def _access(
 ) -> Use:
     position = scope.position(buffer, index)
     weight = float(math.prod(entry.size for entry in folded))
-    values = bool(value_entries(index))
-    return Use(position, weight, write, position.axes(), values, folded, buffer, index)
+    entries = [entry for _, entry in value_entries(index)]
+    chosen = frozenset(name for entry in entries for name in scope.free(entry))
+    values = bool(entries)
+    return Use(position, weight, write, position.axes(), values, folded, buffer, index, chosen)
