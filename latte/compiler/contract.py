@@ -8,15 +8,17 @@ None where the kernel is no contraction, or no output axis can have the lanes; l
         24 accumulators summed over ky, kx, c
 
 `contract_view` finds the sum of products, `contract_plan` chooses lanes, tile and order,
-`contract_emit` writes the loops.
+`contract_emit` writes the loops,
+`contract_result` what is made of the sum.
 """
 
 from __future__ import annotations
 
 from math import prod
 
-from latte.compiler.contract_emit import emit, emits
+from latte.compiler.contract_emit import emit
 from latte.compiler.contract_plan import plan
+from latte.compiler.contract_result import emits
 from latte.compiler.contract_view import Contraction, recognise
 from latte.compiler.ir import Kernel, Program
 from latte.compiler.machine import Machine

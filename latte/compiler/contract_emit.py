@@ -15,13 +15,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import product
-from math import prod
 
 from latte.compiler.affine import Affine
 from latte.compiler.builder import Accumulator, Builder
+from latte.compiler.contract_integers import difference, digits, least, less, most, share
 from latte.compiler.contract_plan import Plan, Tiles
+from latte.compiler.contract_result import additive, evaluate
 from latte.compiler.contract_view import SUM, Access, Contraction
-from latte.compiler.expression import Apply, Axis, Expression, Load, Number, Scalar
+from latte.compiler.expression import Axis, Expression, Load, Scalar
 from latte.compiler.values import Integer, Term
 from latte.compiler.vector import (
     FIRST_SCALAR,
@@ -53,31 +54,6 @@ def emit(
     return b.function(), names
 
 
-def emits(result: Expression) -> bool:
-    """Whether every operation in a contraction's result has vector code here."""
-    match result:
-        case Number() | Scalar() | Load():
-            return True
-        case Apply("select", (Apply(test, (a, b)), yes, no)) if test in COMPARISONS:
-            return all(map(emits, (a, b, yes, no)))
-        case Apply(operator, operands):
-            return (operator in BINARY or operator in UNARY) and all(map(emits, operands))
-        case _:
-            return result == SUM
-
-
-COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-UNARY = ("exp", "log", "sqrt", "tanh", "sigmoid", "abs")
-BINARY: dict[str, Callable[[Builder, Term, Term], Term]] = {
-    "add": lambda b, x, y: x + y,
-    "sub": lambda b, x, y: x - y,
-    "mul": lambda b, x, y: x * y,
-    "div": lambda b, x, y: x / y,
-    "min": lambda b, x, y: b.minimum(x, y),
-    "max": lambda b, x, y: b.maximum(x, y),
-}
-
-
 @dataclass(slots=True)
 class _Nest:
     """The open loops: `env` gives each axis its position, outermost first."""
@@ -101,23 +77,23 @@ class _Nest:
         plan = self.plan
         self.env, self.waiting = {}, list(self.contraction.where)
         sizes = (plan.blocks, *(a.size for a in plan.outer), plan.row_parts, plan.other_parts)
-        block, *outer, row_part, other_part = _digits(unit, sizes)
+        block, *outer, row_part, other_part = digits(unit, sizes)
         self.env[plan.lane.name] = block * (plan.vectors * self.width)
         for a, place in zip(plan.outer, outer, strict=True):
             self.env[a.name] = place
         with ExitStack() as stack:
             for a in (plan.lane, *plan.outer):
                 if a.symbol:
-                    stack.enter_context(self.b.when(_less(self.env[a.name], self.length(a))))
-            self._chunks(len(plan.chunks), row_part, other_part)
+                    stack.enter_context(self.b.when(less(self.env[a.name], self.length(a))))
+            self._chunks(row_part, other_part)
 
-    def _chunks(self, left: int, row_part: Integer, other_part: Integer) -> None:
+    def _chunks(self, row_part: Integer, other_part: Integer) -> None:
         self.first_chunk, self.last_chunk = [], []
         with ExitStack() as stack:
             for chunk in self.plan.chunks:
                 end = self.length(chunk.axis)
                 start = stack.enter_context(self.b.loop(0, end, chunk.size))
-                self.env[_start(chunk.axis)] = start
+                self.env[_chunk_of(chunk.axis)] = start
                 if isinstance(start, Term):
                     self.first_chunk.append(start.eq(0))
                     self.last_chunk.append(start + chunk.size >= end)
@@ -128,12 +104,12 @@ class _Nest:
         if rows is None:
             self._others(1, other_part)
             return
-        begin, end = _share(part, rows.count, parts)
+        begin, end = share(part, rows.count, parts)
         with self.b.loop(begin, end) as tile:
             start, self.tile_number = self._tile_start(rows, tile), tile
             with ExitStack() as stack:
                 if rows.axis.symbol:
-                    stack.enter_context(self.b.when(_less(start, self.length(rows.axis))))
+                    stack.enter_context(self.b.when(less(start, self.length(rows.axis))))
                 self.env[rows.axis.name] = start
                 self._widths(rows, tile, other_part)
 
@@ -159,9 +135,9 @@ class _Nest:
         with ExitStack() as stack:
             for number, a in enumerate(self.plan.others):
                 parts = self.plan.other_parts if not number else 1
-                begin, end = _share(part if not number else 0, a.size, parts)
+                begin, end = share(part if not number else 0, a.size, parts)
                 if a.symbol:
-                    end = self._least(end, self.length(a))
+                    end = least(self.b, end, self.length(a))
                 begin, end = self._open_guards(a, begin, end)
                 self.env[a.name] = stack.enter_context(self.b.loop(begin, end))
             self._tile(width)
@@ -189,8 +165,8 @@ class _Nest:
         factor = guard.coefficient(name)
         rest = self.integer(guard - Affine(((name, factor),), 0))
         if factor > 0:
-            return self._most(begin, -(rest // factor)), end
-        return begin, self._least(end, rest // -factor + 1)
+            return most(self.b, begin, -(rest // factor)), end
+        return begin, least(self.b, end, rest // -factor + 1)
 
     def _summed(self, body: Callable[[], None]) -> None:
         """Opens the summed loops; a chunk's loop covers its places only."""
@@ -234,15 +210,15 @@ class _Nest:
         size = next((chunk.size for chunk in self.plan.chunks if chunk.axis == a), None)
         if size is None:
             return 0, self.length(a)
-        begin = self.env[_start(a)]
+        begin = self.env[_chunk_of(a)]
         if size == 1 or (a.symbol is None and a.size % size == 0):
             return begin, begin + size
-        return begin, self._least(begin + size, self.length(a))
+        return begin, least(self.b, begin + size, self.length(a))
 
     def _unrolled(self, a: Axis, begin: Integer, end: Integer, body: Callable[[], None]) -> None:
         """The innermost loop, several places at a time: a long series of short branches is
         foreseen badly. The rest, if there may be one, follows one by one."""
-        count = self._most(0, _difference(end, begin))
+        count = most(self.b, 0, difference(end, begin))
         whole = count - count % UNROLL
         middle, rest = begin + whole, count - whole
         parts = ((begin, middle, UNROLL, whole), (middle, end, 1, rest))
@@ -346,27 +322,17 @@ class _Nest:
             self.b.store(value, self.pointers[target.buffer], place)
 
     def _evaluate(self, expression: Expression, point: Point, total: Term | None) -> Term:
-        match expression:
-            case Number(value):
-                return self.b.splat(value, self.width)
-            case Scalar(name):
-                slot = FIRST_SCALAR + self.scalars.index(name)
-                return self._wide(self.b.scalar(slot))
-            case Load():
-                return self._wide(self._load(dict(self.contraction.loads)[expression], point))
-            case Apply("select", (Apply(test, (a, b)), yes, no)):
-                left, right, yes_, no_ = (self._evaluate(e, point, total) for e in (a, b, yes, no))
-                return self.b.select(self.b.compare(test, left, right), yes_, no_)  # type: ignore[arg-type]
-            case Apply("neg", (a,)):
-                return -self._evaluate(a, point, total)
-            case Apply(operator, operands):
-                values = [self._evaluate(operand, point, total) for operand in operands]
-                if operator in BINARY:
-                    return BINARY[operator](self.b, values[0], values[1])
-                return self.b.call(operator, values[0])  # type: ignore[arg-type]
-            case _:
-                assert expression == SUM and total is not None, expression
-                return total
+        def leaf(node: Expression) -> Term:
+            match node:
+                case Load():
+                    return self._wide(self._load(dict(self.contraction.loads)[node], point))
+                case Scalar(name):
+                    return self._wide(self.b.scalar(FIRST_SCALAR + self.scalars.index(name)))
+                case _:
+                    assert node == SUM and total is not None, node
+                    return total
+
+        return evaluate(self.b, self.width, expression, leaf)
 
     # Positions
 
@@ -416,61 +382,7 @@ class _Nest:
             total = total & condition
         return total
 
-    def _least(self, a: Integer, b: Integer) -> Integer:
-        return min(a, b) if isinstance(a, int) and isinstance(b, int) else self.b.minimum(a, b)
 
-    def _most(self, a: Integer, b: Integer) -> Integer:
-        return max(a, b) if isinstance(a, int) and isinstance(b, int) else self.b.maximum(a, b)
-
-
-def additive(result: Expression) -> tuple[Expression, ...] | None:
-    """The other terms, if the result is the sum plus other terms; else None."""
-    if result == SUM:
-        return ()
-    match result:
-        case Apply("add", (a, b)):
-            for inner, other in ((a, b), (b, a)):
-                found = additive(inner)
-                if found is not None and not _holds_sum(other):
-                    return (*found, other)
-    return None
-
-
-def _holds_sum(expression: Expression) -> bool:
-    match expression:
-        case Apply(_, operands):
-            return any(map(_holds_sum, operands))
-        case _:
-            return expression == SUM
-
-
-def _digits(number: Integer, sizes: tuple[int, ...]) -> list[Integer]:
-    """The mixed-radix digits of a number, outermost first."""
-    found: list[Integer] = []
-    for place, size in enumerate(sizes):
-        below = prod(sizes[place + 1 :])
-        digit = number // below
-        found.append(0 if size == 1 else digit % size if place else digit)
-    return found
-
-
-def _share(part: Integer, count: int, parts: int) -> tuple[Integer, Integer]:
-    """The range of `count` things that is one of `parts` even parts."""
-    if parts == 1:
-        return 0, count
-    return part * count // parts, (part + 1) * count // parts
-
-
-def _start(a: Axis) -> str:
+def _chunk_of(a: Axis) -> str:
+    """What `env` calls the start of the chunk at hand."""
     return f"{a.name}.chunk"
-
-
-def _less(a: Integer, b: Integer) -> Term | bool:
-    return a < b if isinstance(b, int) or isinstance(a, Term) else b > a
-
-
-def _difference(a: Integer, b: Integer) -> Integer:
-    """`a - b`, a number where they differ by a constant."""
-    if isinstance(a, Term) and isinstance(b, Term) and a.operand == b.operand:
-        return a.offset - b.offset
-    return a - b

@@ -22,7 +22,7 @@ from itertools import count
 from math import prod
 
 from latte.compiler.affine import Affine, axis
-from latte.compiler.contract_emit import emits
+from latte.compiler.contract_result import emits
 from latte.compiler.contract_view import affine_index, find_parts
 from latte.compiler.expression import (
     Apply,

@@ -193,7 +193,8 @@ def beside(buffer: Buffer, lane: int, own: Load, other: Load, form: Buffer) -> t
 
     def steps(number: int) -> int:
         names = places[number].axes()
-        return max((abs(stride.coefficient(name)) for name in names), default=0) or 1 << 60
+        found = [abs(stride.coefficient(name)) for name in names if stride.coefficient(name)]
+        return min(found, default=1 << 60)
 
     rest = (k for k in range(len(buffer.axes)) if k != lane)
     return tuple(sorted(rest, key=lambda k: -steps(k)))

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from latte.compiler.affine import Affine, axis
-from latte.compiler.contract_emit import emits
 from latte.compiler.contract_plan import plan
+from latte.compiler.contract_result import emits
 from latte.compiler.contract_view import SUM, Parts, find_parts, recognise
 from latte.compiler.contract_wish import Option, options, work
 from latte.compiler.expression import Axis, Expression, Fold, Load
