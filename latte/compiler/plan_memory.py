@@ -15,9 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 
-from latte.compiler.affine import Affine
-from latte.compiler.expression import Expression, Load
-from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, kernels
+from latte.compiler.expression import Load
+from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, expressions, kernels
 from latte.compiler.rewrite import walk
 
 ALIGNMENT = 64  # bytes
@@ -84,7 +83,7 @@ def buffer_bytes(buffer: Buffer) -> int:
 def reads(kernel: Kernel) -> frozenset[str]:
     """Names of the buffers that a kernel loads from, in values and in indices, or adds to."""
     found = {write.buffer for write in kernel.writes if write.add}
-    for expression in _expressions(kernel):
+    for expression in expressions(kernel):
         found |= {node.buffer for node in walk(expression) if isinstance(node, Load)}
     return frozenset(found)
 
@@ -97,13 +96,6 @@ def writes(kernel: Kernel) -> frozenset[str]:
 def loaded(phase: Phase) -> frozenset[str]:
     """Names of all buffers that a phase reads."""
     return frozenset(name for kernel in kernels(phase.items) for name in reads(kernel))
-
-
-def _expressions(kernel: Kernel) -> Iterator[Expression]:
-    yield from (let.expression for let in kernel.lets)
-    for write in kernel.writes:
-        yield write.expression
-        yield from (entry for entry in write.index if not isinstance(entry, Affine))
 
 
 def _apart(program: Program) -> Plan:
