@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from latte.compiler.values import Block, Integer, Number, Recorder, Term
+from latte.compiler.values import Block, Integer, Number, Operations, Term
 from latte.compiler.vector import (
     BOOL,
     BYTES,
@@ -67,7 +67,7 @@ class Accumulator:
         self.builder.add_statement(Assign(self.variable, self.builder.operand(value, self.type)))
 
 
-class Builder(Recorder):
+class Builder(Operations):
     """Records one `Function`."""
 
     def __init__(self, name: str) -> None:

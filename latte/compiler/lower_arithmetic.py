@@ -172,7 +172,7 @@ def _power(scope: Scope, base: Term, exponent: Value) -> Term:
 
 def _product(base: Term, count: int) -> Term:
     if count == 0:
-        return base.recorder.term(1.0, base.type)
+        return base.operations.term(1.0, base.type)
     if count == 1:
         return base
     half = _product(base, count // 2)

@@ -41,10 +41,10 @@ class Term:
     Python's identity: use `eq`, `ne`.
     """
 
-    __slots__ = ("offset", "operand", "recorder", "type")
+    __slots__ = ("offset", "operand", "operations", "type")
 
-    def __init__(self, recorder: Recorder, operand: Operand, offset: int = 0) -> None:
-        self.recorder = recorder
+    def __init__(self, operations: Operations, operand: Operand, offset: int = 0) -> None:
+        self.operations = operations
         self.operand = operand
         self.type = operand.type
         self.offset = offset
@@ -56,77 +56,77 @@ class Term:
 
     def __add__(self, other: Number) -> Term:
         if self.is_index:
-            return self.recorder.add_index(self, other)
-        return self.recorder.binary("add", self, other)
+            return self.operations.add_index(self, other)
+        return self.operations.binary("add", self, other)
 
     def __radd__(self, other: Number) -> Term:
-        return self + other if self.is_index else self.recorder.binary("add", other, self)
+        return self + other if self.is_index else self.operations.binary("add", other, self)
 
     def __sub__(self, other: Number) -> Term:
         if self.is_index and isinstance(other, int):
             return self + -other
-        return self.recorder.binary("sub", self, other)
+        return self.operations.binary("sub", self, other)
 
     def __rsub__(self, other: Number) -> Term:
-        return self.recorder.binary("sub", other, self)
+        return self.operations.binary("sub", other, self)
 
     def __mul__(self, other: Number) -> Term:
         if self.is_index and isinstance(other, int):
-            return self.recorder.scale_index(self, other)
-        return self.recorder.binary("mul", self, other)
+            return self.operations.scale_index(self, other)
+        return self.operations.binary("mul", self, other)
 
     def __rmul__(self, other: Number) -> Term:
-        return self * other if self.is_index else self.recorder.binary("mul", other, self)
+        return self * other if self.is_index else self.operations.binary("mul", other, self)
 
     def __truediv__(self, other: Number) -> Term:
-        return self.recorder.binary("div", self, other)
+        return self.operations.binary("div", self, other)
 
     def __rtruediv__(self, other: Number) -> Term:
-        return self.recorder.binary("div", other, self)
+        return self.operations.binary("div", other, self)
 
     def __floordiv__(self, divisor: int) -> Term:
-        return self.recorder.floor_divide(self, divisor)
+        return self.operations.floor_divide(self, divisor)
 
     def __mod__(self, divisor: int) -> Term:
-        return self.recorder.modulo(self, divisor)
+        return self.operations.modulo(self, divisor)
 
     def __neg__(self) -> Term:
         if self.type.kind == "f32":
-            return self.recorder.operation("neg", self.type, self)
-        return self.recorder.binary("sub", 0, self)
+            return self.operations.operation("neg", self.type, self)
+        return self.operations.binary("sub", 0, self)
 
     def __and__(self, other: Number) -> Term:
-        return self.recorder.binary("and", self, other)
+        return self.operations.binary("and", self, other)
 
     def __or__(self, other: Number) -> Term:
-        return self.recorder.binary("or", self, other)
+        return self.operations.binary("or", self, other)
 
     def __xor__(self, other: Number) -> Term:
-        return self.recorder.binary("xor", self, other)
+        return self.operations.binary("xor", self, other)
 
     def __lshift__(self, other: Number) -> Term:
-        return self.recorder.binary("shl", self, other)
+        return self.operations.binary("shl", self, other)
 
     def __rshift__(self, other: Number) -> Term:
-        return self.recorder.binary("lshr", self, other)
+        return self.operations.binary("lshr", self, other)
 
     def __lt__(self, other: Number) -> Term:
-        return self.recorder.compare("lt", self, other)
+        return self.operations.compare("lt", self, other)
 
     def __le__(self, other: Number) -> Term:
-        return self.recorder.compare("le", self, other)
+        return self.operations.compare("le", self, other)
 
     def __gt__(self, other: Number) -> Term:
-        return self.recorder.compare("gt", self, other)
+        return self.operations.compare("gt", self, other)
 
     def __ge__(self, other: Number) -> Term:
-        return self.recorder.compare("ge", self, other)
+        return self.operations.compare("ge", self, other)
 
     def eq(self, other: Number) -> Term:
-        return self.recorder.compare("eq", self, other)
+        return self.operations.compare("eq", self, other)
 
     def ne(self, other: Number) -> Term:
-        return self.recorder.compare("ne", self, other)
+        return self.operations.compare("ne", self, other)
 
 
 @dataclass(slots=True)
@@ -137,7 +137,7 @@ class Block:
     known: dict[str, Term] = field(default_factory=dict)
 
 
-class Recorder:
+class Operations:
     """Records pure operations in the open blocks. `builder.Builder` adds all else."""
 
     def __init__(self) -> None:
