@@ -99,8 +99,7 @@ class _Choice:
     def _cost(self, option: Option, multiplications: int) -> float:
         """Multiply-adds of whole vectors, elements to move for an option, and a little for reading
         its lane factors."""
-        size, width = option.axis.size, self.machine.width
-        time = multiplications * (-(-size // width) * width) / size
+        time = multiplications * lane_time(option.axis.size, self.machine)
         sizes = {buffer: _size(self.buffers[buffer]) for buffer, _ in option.places}
         against = (buffer for buffer, number in option.places if not self._agrees(buffer, number))
         own = sum(sizes[buffer] for buffer, _ in option.factors)
@@ -231,6 +230,13 @@ def best_vectors(run: int, machine: Machine) -> int:
 
     fitting = range(1, min(MOST_VECTORS, count) + 1)
     return min((v for v in fitting if exact or v), key=cost)
+
+
+def lane_time(size: int, machine: Machine) -> float:
+    """Time of a multiply-add along lanes, against whole blocks of vectors: lanes left empty cost,
+    and a splat that serves one or two vectors only."""
+    whole = -(-size // machine.width) * machine.width
+    return whole / size * (1.0 + 0.5 / best_vectors(size, machine) ** 2)
 
 
 def _accesses(kernel: Kernel) -> Iterator[tuple[str, tuple[Index, ...]]]:

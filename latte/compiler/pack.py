@@ -24,7 +24,7 @@ from latte.compiler.contract_view import SUM, Parts, find_parts, recognise
 from latte.compiler.contract_wish import Option, options, work
 from latte.compiler.expression import Axis, Expression, Fold, Load
 from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, Write
-from latte.compiler.layout import MOVE, beside, best_vectors, blocked
+from latte.compiler.layout import MOVE, beside, best_vectors, blocked, lane_time
 from latte.compiler.lower_access import storage
 from latte.compiler.machine import Machine
 from latte.compiler.rewrite import rewrite, walk
@@ -122,9 +122,8 @@ class _Packer:
 
     def _cost(self, option: Option, multiplications: int) -> float:
         """Multiply-adds of whole vectors, and what the copies take in their place."""
-        width, size = self.machine.width, option.axis.size
-        whole = -(-size // width) * width
-        return multiplications * whole / size + MOVE * self._moved(option)
+        time = multiplications * lane_time(option.axis.size, self.machine)
+        return time + MOVE * self._moved(option)
 
     def _moved(self, option: Option) -> int:
         places = [place for place in (option.target, *option.factors) if not self._leads(*place)]
