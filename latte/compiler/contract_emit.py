@@ -25,6 +25,7 @@ from latte.compiler.contract_view import SUM, Access, Contraction
 from latte.compiler.expression import Axis, Expression, Load, Scalar
 from latte.compiler.values import Integer, Term
 from latte.compiler.vector import (
+    BYTES,
     FIRST_SCALAR,
     SLOT_ITEMS,
     SLOT_STEPS,
@@ -315,11 +316,13 @@ class _Nest:
         return made + self._load(self.contraction.target, point) if self.contraction.add else made
 
     def _store(self, tile: dict[Point, Accumulator], made: Callable[[Point, Term], Term]) -> None:
-        target = self.contraction.target
+        target, past = self.contraction.target, self.plan.passing
+        alignment = BYTES["f32"] * (self.width if past else 1)
         for point, accumulator in tile.items():
             place = self._place(target, point)
             value = self._wide(made(point, accumulator.value))
-            self.b.store(value, self.pointers[target.buffer], place)
+            pointer = self.pointers[target.buffer]
+            self.b.store(value, pointer, place, alignment=alignment, nontemporal=past)
 
     def _evaluate(self, expression: Expression, point: Point, total: Term | None) -> Term:
         def leaf(node: Expression) -> Term:

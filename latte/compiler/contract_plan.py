@@ -26,6 +26,7 @@ MOST_VECTORS = 6
 STREAMED = 16  # tiles for which a lane factor is read, below which memory is the limit
 BYTES = 4
 MOST_UNITS = 256
+PASSING = 64 << 20  # bytes of a target that no cache keeps until it is read
 THREADS = ((2, 0.6), (4, 0.2), (8, 0.2))  # numbers of threads that units should suit
 
 
@@ -58,7 +59,7 @@ class Plan:
     """Loops from the outside: units (lane block, `outer`, part of the tiles, part of the first of
     `others`), chunks, tiles, others, then `summed` with one register tile of accumulators:
     tile's width x all of `whole` x `vectors`. `prefetched` are factors by number, and whether they
-    have the lanes."""
+    have the lanes; `passing` results are stored past the caches."""
 
     lane: Axis
     vectors: int
@@ -72,6 +73,7 @@ class Plan:
     chunks: tuple[Chunk, ...]
     summed: tuple[Axis, ...]
     prefetched: tuple[tuple[int, bool], ...] = ()
+    passing: bool = False
 
     @property
     def units(self) -> int:
@@ -108,8 +110,16 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     prefetched = _prefetched(contraction, lane, rows, chunks, streams)
     return Plan(
         lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed,
-        prefetched,
+        prefetched, not chunks and _passes(contraction, machine),
     )  # fmt: skip
+
+
+def _passes(contraction: Contraction, machine: Machine) -> bool:
+    """Whether a target is too large to be found in a cache again, and its vectors are aligned."""
+    size = prod(a.size for a in contraction.axes) * BYTES
+    steps = (k for name, k in contraction.target.offset.terms if k != 1)
+    aligned = not any(k % machine.width for k in (*steps, contraction.target.offset.constant))
+    return size >= PASSING and aligned and not contraction.add
 
 
 def _prefetched(
