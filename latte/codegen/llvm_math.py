@@ -6,8 +6,9 @@ In: the name of a function and a number of lanes.  Out: pure statements over the
     exp x : f32x16  ->  n = round(x / log 2);  p(x - n log 2) * 2**n     (15 operations)
 
 Errors are at most 2 units in the last place with hardware fma (measured in tests/backends; sin and
-cos for |x| <= 1e5), denormal numbers, infinities and NaN included. Polynomials: Cephes (S. Moshier)
-for exp, log, tanh, sin, cos; erf and the extended logarithm of pow after N. Juffa.
+cos for |x| <= 1e5), denormal numbers, infinities and NaN included; without fma pow may be wrong by
+some hundred, and sin and cos only hold for |x| <= 1e4, away from their zeros. Polynomials: Cephes
+(S. Moshier) for exp, log, tanh, sin, cos; erf and the extended logarithm of pow after N. Juffa.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from latte.compiler.vector import F32, Statement, Type, Value
 LOG2_HIGH, LOG2_LOW = 0.693359375, -2.12194440e-4  # the first has 9 bits: n * high is exact
 SHIFT = 12582912.0  # 1.5 * 2**23: added and taken away, it rounds to an integer
 SHIFT_BITS = 0x4B400000
-HALF_PI = (1.57079637e0, -4.37113883e-8, -1.71512489e-15)  # three parts of pi / 2
+# pi / 2; multiples of the first two parts, up to 8191, are exact without fma too
+HALF_PI = (1.5703125, 0.0004837512969970703, 7.549790126404332e-08, -1.7151245100058819e-15)
 SIGN, MAGNITUDE = -0x80000000, 0x7FFFFFFF
 INFINITY, NAN = math.inf, math.nan
 
