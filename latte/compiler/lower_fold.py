@@ -48,6 +48,9 @@ class _Bounds:
 def fold(scope: Scope, node: Fold, evaluate: Evaluate) -> Value:
     """The value of a fold: f32, i32 (a position) or a truth value. Folds of the kernel over the
     same places are computed in the same loop, and are known from then on."""
+    for inner in walk(node.body):
+        if isinstance(inner, Local):
+            evaluate(scope, inner)  # before the loop, not in it
     if scope.group is not None and scope.on_lane(node):
         return _of_group(scope, scope.group, node, evaluate)
     nodes = [node, *(other for other in scope.folds if _beside(scope, node, other))]
@@ -150,12 +153,17 @@ class _Folding:
         return made[-1]
 
     def _accumulate(self) -> None:
-        for block, reductions in zip(self.blocks, self.reductions, strict=True):
+        group = self.scope.group
+        asking = group.current if group is not None else 0
+        for place, (block, reductions) in enumerate(zip(self.blocks, self.reductions, strict=True)):
             with self.scope.inner():
-                if block is not None and self.scope.group is not None:
-                    self.scope.bind(self.scope.group.variable, block)
+                if block is not None and group is not None:
+                    group.current = place
+                    self.scope.bind(group.variable, block)
                 for reduction in reductions:
                     reduction.accumulate(self.scope, self.current, self.evaluate)
+        if group is not None:
+            group.current = asking
 
     def _count(self) -> int:
         """How many vectors of partial sums: several where a chain of additions would be long."""

@@ -224,7 +224,7 @@ def _grouped(
     long = max((use.weight for use in uses), default=0.0) >= LONG
     if not simple or not long or certain != len(folds) or certain > MOST_FOLDS:
         return loops
-    if not all(name in fold for fold in folds):
+    if not any(name in fold for fold in folds):
         return loops
     others = math.prod(loop.size for loop in loops[:-1])
     for group in (4, 2):

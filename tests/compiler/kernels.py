@@ -312,3 +312,25 @@ def turned(size: int) -> Program:
 
 
 MAKERS["turned"] = turned
+
+
+def spread(size: int) -> Program:
+    """Mean, variance and largest place of every channel of every item."""
+    axes = images(size)
+    load = Load("in", (N, C, Y, X))
+    count = float((size + 1) * (size + 2))
+    mean = Let("mean", call("div", Fold("sum", axes[2:], load), count))
+    away = call("sub", load, Local("mean"))
+    variance = call("div", Fold("sum", axes[2:], call("mul", away, away)), count)
+    place = Fold("argmax", axes[2:], load)
+    writes = (
+        Write("mean", (N, C), Local("mean")),
+        Write("variance", (N, C), variance),
+        Write("place", (N, C), place),
+    )
+    names = ("mean", "variance", "place")
+    buffers = [buffer("in", *axes), *(buffer(name, *axes[:2]) for name in names)]
+    return program(buffers, [kernel(axes[:2], *writes, lets=(mean,))])
+
+
+MAKERS["spread"] = spread

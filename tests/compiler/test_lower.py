@@ -46,6 +46,14 @@ def test_any_layout(name: str, seed: int) -> None:
     compare(program, inputs(program), NOW)
 
 
+@pytest.mark.parametrize("size", [8, 12, 32])
+@pytest.mark.parametrize("name", MAKERS)
+def test_neighbouring_blocks_of_lanes(name: str, size: int) -> None:
+    """Channels last, several vectors of them: long folds take their blocks together."""
+    program = channels_last(MAKERS[name](size))
+    compare(program, inputs(program), NOW, 4)
+
+
 @pytest.mark.parametrize("name", MAKERS)
 def test_any_order_of_units_gives_the_same_bits(name: str) -> None:
     program = MAKERS[name](17)
@@ -101,6 +109,17 @@ def test_absent_items_are_not_touched() -> None:
     run_lowered(program, "forward", arrays, NOW)
     np.testing.assert_array_equal(arrays["out"][3], before[3])
     assert not np.array_equal(arrays["out"][2], before[2])
+
+
+def channels_last(program: Program) -> Program:
+    """The second axis innermost, where there is one."""
+    buffers = []
+    for buffer in program.buffers:
+        order = [place for place in range(len(buffer.axes)) if place != 1]
+        order += [1] if len(buffer.axes) > 1 else []
+        dims = tuple(Dim(place, buffer.axes[place].size) for place in order)
+        buffers.append(replace(buffer, dims=dims))
+    return replace(program, buffers=tuple(buffers))
 
 
 def laid_out(program: Program, seed: int) -> Program:
