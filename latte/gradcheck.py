@@ -17,7 +17,7 @@ from latte.codegen import interp
 from latte.compiler.affine import axis, constant
 from latte.compiler.differentiate import differentiate
 from latte.compiler.expression import Number, Position
-from latte.compiler.ir import Program
+from latte.compiler.ir import LOSS, Program
 from latte.compiler.net import (
     Binding,
     Connection,
@@ -108,7 +108,7 @@ def _worst(
         for move in (STEP, -STEP):
             values[spot] = before + move
             interp.run(program, "forward", arrays, now)
-            sides.append(float(arrays["result.loss"]))
+            sides.append(float(arrays[LOSS]))
         values[spot] = before
         measured = (sides[0] - sides[1]) / (2 * STEP)
         facts = (ensemble.name, ensemble.neuron.name, formal, written)

@@ -39,7 +39,7 @@ from latte.compiler.expression import (
     Scalar,
     Training,
 )
-from latte.compiler.ir import Kernel, Program, Serial, Write
+from latte.compiler.ir import Item, Kernel, Program, Serial, Write
 from latte.compiler.show import show
 
 Array = NDArray[Any]  # real numbers, integers or truth values
@@ -77,8 +77,13 @@ def allocate(program: Program, real: type = np.float64) -> Arrays:
 
 def run(program: Program, phase: str, arrays: Arrays, now: Run) -> None:
     """Runs one phase on the arrays. Raises IndexOutOfRange for a bad value-dependent index."""
+    run_items(program.phase(phase).items, arrays, now)
+
+
+def run_items(items: tuple[Item, ...], arrays: Arrays, now: Run) -> None:
+    """Runs some items of a phase, in order."""
     with np.errstate(all="ignore"):
-        for item in program.phase(phase).items:
+        for item in items:
             run_item(item, arrays, now)
 
 

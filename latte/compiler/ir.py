@@ -33,6 +33,9 @@ Role = Literal[
 ]
 
 
+LOSS = "result.loss"  # the buffer of what is minimised, where a net has losses
+
+
 @dataclass(frozen=True, slots=True)
 class Dim:
     """One stored dimension, outermost first: `(index[axis] // divide) % modulo + before`, of
@@ -134,6 +137,18 @@ class Program:
     def phase(self, name: str) -> Phase:
         """The phase of that name."""
         return next(phase for phase in self.phases if phase.name == name)
+
+
+def commit(program: Program, phase: Phase) -> int:
+    """The first item of a phase that changes what outlives it: a parameter, a state of the solver
+    or a running value; the number of items if none does. `step` stops there, with nothing
+    changed, when the loss is not finite."""
+    lasting = {b.name for b in program.buffers if b.role in ("parameter", "state", "running")}
+    for number, item in enumerate(phase.items):
+        writes = (write for kernel in kernels((item,)) for write in kernel.writes)
+        if any(write.buffer in lasting for write in writes):
+            return number
+    return len(phase.items)
 
 
 def kernels(items: tuple[Item, ...]) -> tuple[Kernel, ...]:

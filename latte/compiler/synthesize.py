@@ -19,6 +19,7 @@ from typing import Literal
 from latte.compiler.adjoint import grad, let_name, stored_lets
 from latte.compiler.expression import Fold, Let, Load, Scalar
 from latte.compiler.ir import (
+    LOSS,
     Buffer,
     Element,
     Item,
@@ -78,7 +79,7 @@ def _inference(tables: Tables, net: Net) -> tuple[Phase, ...]:
     """All reported numbers and the output; then the output alone."""
     everything = (*forward(tables, order(net), {}, _stored(net)), *results(tables, net))
     reported = {result_name(entry) for entry in net.losses}
-    reported |= {result_name(entry) for entry in net.metrics} | {"result.loss"}
+    reported |= {result_name(entry) for entry in net.metrics} | {LOSS}
     output = _stored(net)
     phases = [Phase("infer", _needed(everything, reported | output))]
     if net.output is not None:
@@ -181,7 +182,7 @@ def _buffers(tables: Tables, net: Net, known: Plan, mode: str) -> Iterator[Buffe
     for metric in net.metrics:
         yield Buffer(result_name(metric), (), "result", metric.name)
     if net.losses and all(loss.name != "loss" for loss in net.losses):
-        yield Buffer("result.loss", (), "result", "loss")
+        yield Buffer(LOSS, (), "result", "loss")
 
 
 def _backward_buffers(tables: Tables, net: Net, known: Plan) -> Iterator[Buffer]:

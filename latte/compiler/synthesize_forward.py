@@ -24,7 +24,7 @@ from latte.compiler.expression import (
     Scalar,
 )
 from latte.compiler.instance import Instance
-from latte.compiler.ir import Item, Kernel, Serial, Write
+from latte.compiler.ir import LOSS, Item, Kernel, Serial, Write
 from latte.compiler.net import Ensemble, Join, Loss, Metric, Moment, Net, Node, View
 from latte.compiler.poly import ranges_of
 from latte.compiler.share import Group
@@ -199,5 +199,5 @@ def _weighted_sum(net: Net) -> Kernel:
         if loss.weight != 1.0:
             value = Apply("mul", (Number(loss.weight), value))
         total = value if total == ZERO else Apply("add", (total, value))
-    write = Write("result.loss", (), total)
-    return Kernel("result.loss", (), (), (write,), reason="loss")
+    write = Write(LOSS, (), total)
+    return Kernel(LOSS, (), (), (write,), reason="loss")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from latte.codegen import interp
 from latte.codegen.interp import Run
-from latte.compiler.ir import Kernel, Program, kernels
+from latte.compiler.ir import LOSS, Kernel, Program, commit, kernels
 
 Array = NDArray[Any]
 
@@ -51,7 +51,11 @@ class Interpreted:
         self._arrays = interp.allocate(program)
 
     def run(self, phase: str, now: Run) -> None:
-        interp.run(self._program, phase, self._arrays, now)
+        items = self._program.phase(phase).items
+        first = commit(self._program, self._program.phase(phase))
+        interp.run_items(items[:first], self._arrays, now)
+        if first == 0 or np.isfinite(self._arrays.get(LOSS, np.zeros(()))):
+            interp.run_items(items[first:], self._arrays, now)
 
     def prepare(self, phase: str) -> None:
         """Nothing to do: a Program is run as it is."""

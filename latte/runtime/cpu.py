@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
 from typing import Any
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from latte.codegen.interp import IndexOutOfRange, Run
 from latte.codegen.llvm_driver import BARRIER_WORDS, SYMBOL, driver
-from latte.compiler.ir import Buffer, Kernel, Phase, Program, kernels
+from latte.compiler.ir import LOSS, Buffer, Kernel, Phase, Program, commit, kernels
 from latte.compiler.machine import Machine, host
 from latte.compiler.plan_memory import Plan, is_transient, plan_memory
 from latte.compiler.vector import FIRST_SCALAR, fault_slot
@@ -94,8 +94,21 @@ class Native:
             for place in compiled.places.values():
                 place[:] = 0xFF
         threads = self._workers.count if compiled.schedule.work(now) >= PARALLEL_WORK else 1
-        self._call(compiled.schedule, threads)
+        plan = compiled.schedule
+        if 0 < plan.commit < len(plan.segments):
+            self._call(plan, plan.segments[: plan.commit], threads)
+            self._check_fault(compiled)
+            if self._diverged(phase):
+                return
+            self._call(plan, plan.segments[plan.commit :], threads)
+        else:
+            self._call(plan, plan.segments, threads)
         self._check_fault(compiled)
+
+    def _diverged(self, phase: str) -> bool:
+        """Whether the loss is infinite or not a number: then a step changes no parameter."""
+        loss = self.read(LOSS, (), phase) if LOSS in self._buffers else None
+        return loss is not None and not np.isfinite(loss)
 
     def prepare(self, phase: str) -> None:
         if phase not in self._phases:
@@ -113,7 +126,7 @@ class Native:
             for place in range(first, last, size):
                 part = np.array([[place, place + size, direction]], np.int64)
                 start = perf_counter()
-                self._call(replace(plan, segments=part), threads)
+                self._call(plan, part, threads)
                 found.append((tuple(listed[place : place + size]), perf_counter() - start))
         return found
 
@@ -138,10 +151,10 @@ class Native:
 
     # Running
 
-    def _call(self, plan: Schedule, threads: int) -> None:
+    def _call(self, plan: Schedule, segments: NDArray[np.int64], threads: int) -> None:
         phase = self._driver
         words = (
-            plan.segments.ctypes.data, len(plan.segments), plan.records.ctypes.data,
+            segments.ctypes.data, len(segments), plan.records.ctypes.data,
             self._scalars.ctypes.data, self._barrier.ctypes.data,
         )  # fmt: skip
         if threads == 1:
@@ -193,7 +206,7 @@ class Native:
             name: (place.ctypes.data, place.ctypes.data + place.nbytes)
             for name, place in (*self._persistent.items(), *places.items())
         }
-        built = schedule(phase, entries, ranges, batch)
+        built = schedule(phase, entries, ranges, batch, commit(self._program, phase))
         compiled = self._phases[name] = _Compiled(phase, built, places, plan.intact)
         return compiled
 

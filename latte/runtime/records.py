@@ -33,7 +33,8 @@ Words = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What `latte.phase` reads, and the work of one item and of a whole call (all steps once)."""
+    """What `latte.phase` reads, and the work of one item and of a whole call (all steps once).
+    `commit` segments come before the first kernel that changes a parameter."""
 
     segments: Words
     records: Words
@@ -41,6 +42,7 @@ class Schedule:
     item_work: float
     fixed_work: float
     serial: bool
+    commit: int
 
     def work(self, now: Run) -> float:
         """About how many elementary operations a call takes."""
@@ -57,11 +59,15 @@ class _Touch:
     alone: bool
 
 
-def schedule(phase: Phase, entries: Sequence[Entry], ranges: Ranges, batch: int) -> Schedule:
-    """The records of a phase; `batch` is the compiled largest number of items."""
+def schedule(
+    phase: Phase, entries: Sequence[Entry], ranges: Ranges, batch: int, commit: int
+) -> Schedule:
+    """The records of a phase; `batch` is the compiled largest number of items, `commit` the first
+    item that changes a parameter."""
     tables, starts = _argument_tables(entries, ranges)
     touches = _touches(phase, entries, ranges, batch)
-    segments = tuple(_segments(phase.items))
+    before = _segments(phase.items[:commit], 0)
+    segments = (*before, *_segments(phase.items[commit:], before[-1].last if before else 0))
     waits = _waits(touches, segments)
     rows = [
         Record(
@@ -77,6 +83,7 @@ def schedule(phase: Phase, entries: Sequence[Entry], ranges: Ranges, batch: int)
         sum(amount for batched, amount in work if batched),
         sum(amount for batched, amount in work if not batched),
         any(segment.direction for segment in segments),
+        len(before),
     )
 
 
@@ -112,10 +119,10 @@ def _kernels(items: Sequence[Item]) -> list[Kernel]:
     return [k for item in items for k in (item.items if isinstance(item, Serial) else (item,))]
 
 
-def _segments(items: Sequence[Item]) -> list[Segment]:
-    """Neighbouring kernels in one segment, each serial loop in one of its own."""
+def _segments(items: Sequence[Item], at: int) -> list[Segment]:
+    """Neighbouring kernels in one segment, each serial loop in one of its own; `at` is the number
+    of the first kernel."""
     found: list[Segment] = []
-    at = 0
     for item in items:
         size = len(item.items) if isinstance(item, Serial) else 1
         direction = 0 if isinstance(item, Kernel) else 2 if item.reverse else 1
