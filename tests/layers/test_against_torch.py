@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cases import CASES, Case
 from draws import draw_inputs, draw_parameters
+from medium_cases import MEDIUM
 
 import latte
 
@@ -26,6 +27,12 @@ def test_layer_agrees_with_torch(case: Case) -> None:
 def test_partial_batch(name: str) -> None:
     case = next(case for case in CASES if case.name == name)
     agree(case, items=3, batch=7)
+
+
+@pytest.mark.parametrize("items", ["all", "half"])
+@pytest.mark.parametrize("case", MEDIUM, ids=lambda case: case.name)
+def test_medium_nets(case: Case, items: str) -> None:
+    agree(case, items=case.batch if items == "all" else case.batch // 2 + 1, batch=case.batch)
 
 
 def agree(case: Case, items: int, batch: int) -> None:
