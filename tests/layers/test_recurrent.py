@@ -39,14 +39,16 @@ def gru(p: dict[str, Any], xs: Any, name: str = "h") -> Any:
     return _torch_layer(torch.nn.GRU, 3, p, xs, name)
 
 
-def _torch_layer(kind: Any, gates: int, p: dict[str, Any], xs: Any, name: str) -> Any:
+def _torch_layer(
+    kind: Any, gates: int, p: dict[str, Any], xs: Any, name: str, size: int = SIZE
+) -> Any:
     wx, wh, b = p[f"{name}.wx"], p[f"{name}.wh"], p[f"{name}.b"]
-    layer = kind(wx.shape[-1], SIZE, batch_first=True).double()
+    layer = kind(wx.shape[-1], size, batch_first=True).double()
     weights = {
-        "weight_ih_l0": wx.reshape(gates * SIZE, -1),
-        "weight_hh_l0": wh.reshape(gates * SIZE, SIZE),
+        "weight_ih_l0": wx.reshape(gates * size, -1),
+        "weight_hh_l0": wh.reshape(gates * size, SIZE),
         "bias_ih_l0": b.reshape(-1),
-        "bias_hh_l0": torch.zeros(gates * SIZE, dtype=torch.float64),
+        "bias_hh_l0": torch.zeros(gates * size, dtype=torch.float64),
     }
     return torch.func.functional_call(layer, weights, (xs,))[0]
 
@@ -109,6 +111,39 @@ def agree(
     loss.backward()
 
     close(out["y"][here] if every_step else out["y"], present, 1e-4, "y")
+    close(np.asarray(out["loss"]), loss, 1e-4, "loss")
+    for name, tensor in tensors.items():
+        close(exe.grads[name], tensor.grad, 1e-3, f"gradient of {name}")
+
+
+CHARACTERS = """
+net Characters {
+    input words[@time]: class(30)
+    input following[@time]: class(30)
+    h = words -> Embedding(24) -> LSTM(40, name = "h")
+    y = Linear(h, 30)
+    loss SoftmaxLoss(y, following)
+}
+"""
+
+
+def test_text_of_several_lengths() -> None:
+    items, steps, size = 20, 33, 40
+    exe = latte.loads(CHARACTERS).compile(batch=32, time=steps)
+    rng = np.random.default_rng(1)
+    words, following = rng.integers(0, 30, (2, items, steps))
+    lengths = rng.integers(1, steps + 1, items)
+    out = exe.forward(words=words, following=following, lengths=lengths)
+    exe.backward()
+
+    tensors = {k: torch.tensor(v.copy()).double().requires_grad_() for k, v in exe.params.items()}
+    seen = torch.nn.functional.embedding(torch.tensor(words), tensors["embedding1.weight"])
+    h = _torch_layer(torch.nn.LSTM, 4, tensors, seen, "h", size)
+    y = h @ tensors["y.weight"].T + tensors["y.bias"]
+    here = torch.arange(steps) < torch.tensor(lengths)[:, None]
+    loss = torch.nn.functional.cross_entropy(y[here], torch.tensor(following)[here])
+    loss.backward()
+
     close(np.asarray(out["loss"]), loss, 1e-4, "loss")
     for name, tensor in tensors.items():
         close(exe.grads[name], tensor.grad, 1e-3, f"gradient of {name}")
