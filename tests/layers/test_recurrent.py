@@ -46,7 +46,7 @@ def _torch_layer(
     layer = kind(wx.shape[-1], size, batch_first=True).double()
     weights = {
         "weight_ih_l0": wx.reshape(gates * size, -1),
-        "weight_hh_l0": wh.reshape(gates * size, SIZE),
+        "weight_hh_l0": wh.reshape(gates * size, size),
         "bias_ih_l0": b.reshape(-1),
         "bias_hh_l0": torch.zeros(gates * size, dtype=torch.float64),
     }
