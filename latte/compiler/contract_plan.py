@@ -7,7 +7,7 @@ output axis is contiguous, so that there are no lanes.
     conv.out [n, f: 64, y, x]  ->  lanes f in blocks of 4 vectors, rows n in tiles of 6 and 5,
                                    chunks of 16 c, loops y, x, then ky, kx, c summed in registers
 
-The rules were measured; docs/performance.md has the figures.
+The rules were measured; docs/decisions/0005-contractions.md has the figures.
 """
 
 from __future__ import annotations
