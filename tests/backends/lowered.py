@@ -1,6 +1,7 @@
 """Runs a Program through lower and LLVM on packed arrays, and compares it with the oracle."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,6 @@ def run_lowered(
 
 
 def _renamed(low: Lowered, place: int) -> Any:
-    from dataclasses import replace
-
     return replace(low.function, name=f"k{place}")
 
 
