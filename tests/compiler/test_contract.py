@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,19 @@ def test_linear_layers(what: str, items: int, sizes: tuple[tuple[int, ...], int]
 def test_narrower_vectors(what: str, width: int) -> None:
     check(convolution(what, Convolution(3, 10, 24, (5, 5), (3, 3), pad=1)), 3, width)
     check(linear(what, 6, (18, 2), 24), 5, width)
+
+
+@pytest.mark.parametrize("what", ["forward", "weights", "input"])
+def test_sums_in_chunks(what: str) -> None:
+    """Tiny caches make small shapes take the ways of large ones."""
+    here = replace(machine(), l1=2048, l2=8192)
+    for form in (CONVOLUTIONS[0], CONVOLUTIONS[7], Convolution(6, 40, 96, (7, 5), (3, 3), pad=1)):
+        check(convolution(what, form), form.items, here=here)
+        check(convolution(what, form), form.items - 3, here=here)
+    for program in (linear(what, 13, (30, 3, 3), 200), linear(what, 70, (90,), 40)):
+        check(program, 13, here=here)
+        check(adding(program), 5, here=here)
+    check(locally_connected(9, 40, 20, 6, 3), 9, here=here)
 
 
 @pytest.mark.parametrize(
@@ -139,16 +153,19 @@ def random_arrays(program: Program) -> Arrays:
     }
 
 
-def check(program: Program, items: int, width: int | None = None) -> None:
+def check(
+    program: Program, items: int, width: int | None = None, here: Machine | None = None
+) -> None:
     """Compares the result of the program's passes with the oracle's, for that many items."""
-    ready, now = prepared(program, machine(width)), Run(items=items, steps=3)
+    here = here or machine(width)
+    ready, now = prepared(program, here), Run(items=items, steps=3)
     arrays = random_arrays(program)
     expected = interp.allocate(program)
     for name, array in arrays.items():
         expected[name][...] = array
     got = random_arrays(ready) | {name: array.copy() for name, array in arrays.items()}
     interp.run(program, "forward", expected, now)
-    run_lowered(ready, "forward", got, now, width, lowering=lowering)
+    run_lowered(ready, "forward", got, now, width, lowering=lambda k, p, _: lowering(k, p, here))
     for buffer in program.buffers:
         whole, array = expected[buffer.name], got[buffer.name]
         if buffer.axes and buffer.axes[0].symbol == "n":
