@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
+from latte.compiler.contract_result import additive
 from latte.compiler.contract_view import Access, Contraction
 from latte.compiler.expression import Axis
 from latte.compiler.machine import Machine
@@ -106,7 +107,9 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     streams = places // (row_parts * other_parts) < STREAMED
     fits = machine.l1 * 3 // 4 // bytes_
     near = total * bytes_ <= machine.l2 // 16  # the second cache is near enough
-    chunks = _chunks(contraction, summed, fits, machine) if places > 1 and not near else ()
+    mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
+    cut = places > 1 and not near and not mixed
+    chunks = _chunks(contraction, summed, fits, machine) if cut else ()
     prefetched = _prefetched(contraction, lane, rows, chunks, streams)
     return Plan(
         lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed,

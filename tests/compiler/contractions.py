@@ -185,6 +185,16 @@ def adding(program: Program) -> Program:
     return replace(program, phases=(replace(phase, items=(changed,)),))
 
 
+def activated(program: Program) -> Program:
+    """The same program, its kernel storing a function of the sum."""
+    (phase,) = program.phases
+    (kernel,) = phase.items
+    assert isinstance(kernel, Kernel)
+    (write,) = kernel.writes
+    changed = replace(write, expression=Apply("tanh", (write.expression,)))
+    return replace(program, phases=(replace(phase, items=(replace(kernel, writes=(changed,)),)),))
+
+
 def with_role(program: Program, name: str, role: Role) -> Program:
     """The program with another role for a buffer."""
     return replace(

@@ -21,6 +21,7 @@ from latte.compiler.verify import verify
 from tests.backends.lowered import Arrays, machine, run_lowered
 from tests.compiler.contractions import (
     Convolution,
+    activated,
     adding,
     attention,
     convolution,
@@ -83,6 +84,9 @@ def test_sums_in_chunks(what: str) -> None:
         check(program, 13, here=here)
         check(adding(program), 5, here=here)
     check(locally_connected(9, 40, 20, 6, 3), 9, here=here)
+    for program in (convolution(what, CONVOLUTIONS[0]), linear(what, 70, (90,), 40)):
+        check(activated(program), 6, here=here)
+        check(adding(activated(program)), 6, here=here)
 
 
 @pytest.mark.parametrize(
