@@ -32,7 +32,7 @@ from latte.compiler.values import Integer, Term
 ACCUMULATORS = 4  # vectors of partial sums where a lane fold is long
 Blocks = tuple[Integer | None, ...]  # None: the block of lanes that is bound
 
-UNROLLED = 16  # places of a fold that are written out
+UNROLLED = 16  # places of a fold, times blocks of lanes, that are written out
 
 
 @dataclass(slots=True)
@@ -202,7 +202,8 @@ class _Folding:
     def _pieces(self, bounds: _Bounds) -> list[tuple[Integer, Integer]]:
         """The whole range, or each place of it alone where the fold is written out."""
         start, stop = bounds.start, bounds.stop
-        small = math.prod(entry.size for entry in self.node.axes) <= UNROLLED
+        places = math.prod(entry.size for entry in self.node.axes) * len(self.blocks)
+        small = places <= UNROLLED
         if isinstance(start, int) and isinstance(stop, int) and small:
             return [(place, place + 1) for place in range(start, stop, bounds.step)]
         return [(start, stop)]
