@@ -97,16 +97,16 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
         return None
     blocks = -(-_vectors(lane, machine) // vectors)
     fixed = blocks * prod(a.size for a in outer)
-    bytes_ = vectors * machine.width * BYTES
+    place = vectors * machine.width * BYTES  # of the streamed factor, for a place of the sum
     total = prod(a.size for a in contraction.summed)
-    cached = machine.l2 / 2 / bytes_ if total * bytes_ > machine.l2 // 16 else 1e12
+    cached = machine.l2 / 2 / place if total * place > machine.l2 // 16 else 1e12
     row_parts, other_parts = _parts(fixed, rows, others, cached)
     streamed = reused(contraction, lane.name)
     summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
     places = (rows.count if rows else 1) * prod(a.size for a in others)
     streams = places // (row_parts * other_parts) < STREAMED
-    fits = machine.l1 * 3 // 4 // bytes_
-    near = total * bytes_ <= machine.l2 // 16  # the second cache is near enough
+    fits = machine.l1 * 3 // 4 // place
+    near = total * place <= machine.l2 // 16  # the second cache is near enough
     mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
     cut = places > 1 and not near and not mixed
     chunks = _chunks(contraction, summed, fits, machine) if cut else ()
