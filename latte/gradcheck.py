@@ -19,6 +19,7 @@ from latte.compiler.differentiate import differentiate
 from latte.compiler.expression import Number, Position
 from latte.compiler.ir import LOSS, Program
 from latte.compiler.net import (
+    Axis,
     Binding,
     Connection,
     Ensemble,
@@ -33,6 +34,7 @@ from latte.compiler.synthesize import synthesize
 
 STEP = 1e-6
 TOLERANCE = 1e-4  # a kink nearby or a cancelled sum costs digits; a wrong derivative costs all
+RUN = 4  # items of a batch, steps of a sequence
 SAMPLES = 8  # elements of a formal that are moved
 
 
@@ -74,13 +76,9 @@ def check_neuron(net: Net, ensemble: Ensemble, seed: int = 0) -> list[GradientCh
     alone = _alone(net, ensemble)
     program = synthesize(differentiate(alone), batch=1)
     arrays = interp.allocate(program)
-    draw = np.random.default_rng(seed)
-    for parameter in alone.parameters:
-        shape = arrays[parameter.name].shape
-        arrays[parameter.name][...] = draw.uniform(0.2, 1.2, shape) * draw.choice([-1, 1], shape)
     scalars = {"items": 1.0, "steps": 1.0, "carry": 0.0, "update": 0.0}
     now = interp.Run(items=1, seed=seed, scalars=scalars)
-    interp.run(program, "forward", arrays, now)
+    _start(program, arrays, alone.parameters, now)
     interp.run(program, "backward", arrays, now)
     written = ensemble.neuron.backward is not None
     return [
@@ -88,6 +86,23 @@ def check_neuron(net: Net, ensemble: Ensemble, seed: int = 0) -> list[GradientCh
         for parameter in alone.parameters
         if f"{parameter.name}.grad" in arrays
     ]
+
+
+def _start(
+    program: Program, arrays: interp.Arrays, parameters: tuple[Parameter, ...], now: interp.Run
+) -> None:
+    """Random values of both signs; where the neuron is not defined there (`sqrt`), positive ones;
+    then ones below 1."""
+    draw = np.random.default_rng(now.seed)
+    for parameter in parameters:
+        shape = arrays[parameter.name].shape
+        arrays[parameter.name][...] = draw.uniform(0.2, 1.2, shape) * draw.choice([-1, 1], shape)
+    for scale in (1.0, 0.5, None):
+        interp.run(program, "forward", arrays, now)
+        if scale is None or np.isfinite(arrays["result.loss"]):
+            return
+        for parameter in parameters:
+            arrays[parameter.name][...] = scale * np.abs(arrays[parameter.name])
 
 
 def _worst(
@@ -124,7 +139,7 @@ def _alone(net: Net, ensemble: Ensemble) -> Net:
     bindings = tuple(_binding(formal, binding, formal in real) for formal, binding in pairs)
     neuron = replace(ensemble.neuron, span=None)
     node = Ensemble("neuron", (), neuron, bindings)
-    parameters = tuple(Parameter(formal.name, formal.axes, Number(0.0)) for formal in real)
+    parameters = tuple(Parameter(f.name, _counted(f.axes), Number(0.0)) for f in real)
     return replace(
         net, inputs=(), parameters=parameters, runnings=(), nodes=(node,), updates=(),
         losses=(Loss("loss", "neuron"),), metrics=(), names=(("neuron", "neuron"),),
@@ -138,8 +153,13 @@ def _is_real(binding: Binding, whole: set[str]) -> bool:
 
 def _binding(formal: Formal, binding: Binding, real: bool) -> Binding:
     if real:
-        axes = tuple(replace(entry, symbol=None) for entry in formal.axes)
+        axes = _counted(formal.axes)
         return Connection(formal.name, tuple(axis(entry.name) for entry in axes), axes)
     if isinstance(binding, Connection):
         return Number(0.0)  # a class: any one inside
     return rewrite(binding, lambda e: Position(constant(0)) if isinstance(e, Position) else None)
+
+
+def _counted(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    """The axes with numbers for sizes: a batch or a sequence has as many as any."""
+    return tuple(replace(a, size=a.size if a.symbol is None else RUN, symbol=None) for a in axes)

@@ -52,3 +52,10 @@ def test_each_kind_of_neuron_is_checked_once() -> None:
 def test_draws_are_the_same_when_a_value_is_moved() -> None:
     text = "net A { input x[4]\n loss MeanSquaredLoss(Dropout(Linear(x, 4)), x) }"
     assert all(check.passed for check in check_gradients(latte.loads(text).elaborated))
+
+
+def test_batches_and_roots_of_values_can_be_checked() -> None:
+    text = "net A { input x[4]\n input y[4]\n b = BatchNorm(x)\n loss MeanSquaredLoss(b, y) }"
+    checks = check_gradients(latte.loads(text).elaborated)
+    assert {check.neuron for check in checks} >= {"Mean", "Variance", "Normalize"}
+    assert all(check.passed for check in checks)
