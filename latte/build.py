@@ -111,6 +111,7 @@ def peak_memory(net: Net, *, batch: int, time: int = 1) -> int:
     from latte.compiler.pipeline import optimize
     from latte.compiler.plan_memory import peak_bytes
 
+    _check_batch(batch)
     program = optimize(program_of(net, batch=batch, time=time), host())
     return peak_bytes(program, "step")
 

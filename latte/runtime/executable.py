@@ -25,7 +25,7 @@ from latte.compiler.tables import CARRY
 from latte.errors import did_you_mean, fail
 from latte.runtime import weights
 from latte.runtime.backend import Backend
-from latte.runtime.feed import Feed, Limits, as_array, feed
+from latte.runtime.feed import Feed, Limits, feed, numbers
 from latte.runtime.initial import first_values, scheduled
 from latte.runtime.nodes import find_node, viewed
 from latte.runtime.nonfinite import NonFinite, first_nonfinite
@@ -177,7 +177,10 @@ class Executable:
 
     @state.setter
     def state(self, values: Mapping[str, object]) -> None:
-        self._state = {find_node(self.net, k): as_array(value) for k, value in values.items()}
+        self._state = {
+            find_node(self.net, name): numbers(f"the state of `{name}`", value)
+            for name, value in values.items()
+        }
 
     @property
     def losses(self) -> dict[str, float]:

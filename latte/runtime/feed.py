@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from latte.compiler.ir import Program
 from latte.compiler.net import Input
-from latte.errors import Collector, did_you_mean
+from latte.errors import Collector, did_you_mean, fail
 
 Array = NDArray[Any]
 
@@ -92,6 +92,18 @@ def as_array(value: object) -> Array:
     return np.asarray(value)
 
 
+def numbers(what: str, value: object) -> NDArray[np.float32]:
+    """A value that was assigned to `what`, as float32. Raises LatteError E0907."""
+    try:
+        array = as_array(value)
+        if array.dtype.kind in "fiub":
+            return np.asarray(array, np.float32)
+        found = f"holds {array.dtype}"
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        found = f"cannot be read as an array: {error}"
+    fail("E0907", f"what {what} was given {found}", help="give it numbers")
+
+
 def _check_names(
     inputs: Sequence[Input], wanted: frozenset[str], given: Mapping[str, object], errors: Collector
 ) -> None:
@@ -151,7 +163,11 @@ def _common(counts: Mapping[str, int], what: str, errors: Collector) -> int:
 def _lengths(value: object, items: int, steps: int, errors: Collector) -> NDArray[np.int32]:
     if value is None:
         return np.full(items, steps, np.int32)
-    array = as_array(value)
+    try:
+        array = as_array(value)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        errors.error("E0906", f"`lengths` cannot be read as an array: {error}", None)
+        return np.full(items, steps, np.int32)
     if array.shape != (items,) or array.dtype.kind not in "iu":
         text = f"`lengths` has the shape {list(array.shape)} of {array.dtype}"
         errors.error("E0906", f"{text}, expected [{items}] whole numbers", None)

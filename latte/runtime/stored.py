@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from latte.compiler.ir import Buffer
 from latte.errors import did_you_mean, fail
-from latte.runtime.feed import as_array
+from latte.runtime.feed import numbers
 
 Array = NDArray[Any]
 Read = Callable[[Buffer], Array]
@@ -37,12 +36,12 @@ class Stored(Mapping[str, Array]):
 
     def __setitem__(self, name: str, value: object) -> None:
         buffer = self._buffer(name)
-        array = as_array(value)
+        array = numbers(f"{self._kind} `{name}`", value)
         shape = tuple(axis.size for axis in buffer.axes)
         if array.shape != shape:
             text = f"{self._kind} `{name}` was given the shape {list(array.shape)}"
             fail("E0907", f"{text}, expected {list(shape)}")
-        self._write(buffer, np.asarray(array, np.float32))
+        self._write(buffer, array)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._buffers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Array], text: str) -
     from safetensors.numpy import save_file
 
     target = Path(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    beside = target.parent / f".{target.name}.{os.getpid()}.part"
     tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     try:
         save_file(tensors, beside, metadata={"format": "latte", "net": text})
         beside.replace(target)
-    except (OSError, SafetensorError) as error:
-        beside.unlink(missing_ok=True)
+    except (OSError, SafetensorError, ValueError) as error:
+        with suppress(OSError, ValueError):  # a name that cannot be
+            beside.unlink(missing_ok=True)
         fail("E0916", f"cannot write weights to `{target}`: {error}")
 
 
@@ -63,7 +65,7 @@ def _read(path: Path) -> dict[str, Array]:
         return dict(load_file(path))
     except FileNotFoundError:
         fail("E0916", f"there is no weights file `{path}`")
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         fail("E0916", f"`{path}` is not a weights file: {error}")
 
 
