@@ -34,8 +34,6 @@ from latte.compiler.rewrite import substitute_locals, walk
 from latte.compiler.simplify import simplify, simplify_kernel
 from latte.compiler.tables import Names, Point, Tables
 
-FACTORS = ("rate", "decay")  # arguments that `param ... with rate 2, decay 0` multiplies
-
 
 def update(tables: Tables, net: Net) -> list[Item]:
     """Norms first, then every parameter, then every running value."""

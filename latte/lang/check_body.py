@@ -17,7 +17,6 @@ from latte.lang.statements import BELONGS
 
 VIEWS = ("join", "reshape", "flatten", "transpose", "items", "prev", "next", "last", "steps")
 BUILT = (*MATH, *VIEWS, "random", "normal", "size", "count", "classes", "position")
-NAMED = ast.Param | ast.Running | ast.Ensemble | ast.Input | ast.Bind
 STATEMENTS = {kind.lower(): form for kind, (_, form) in BELONGS.items()}
 FREE: frozenset[str] = frozenset()
 

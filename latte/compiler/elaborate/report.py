@@ -85,11 +85,6 @@ class Report:
         inside = frame.span.start <= span.start and span.end <= frame.span.end
         return None if inside or frame.span.source != span.source else frame
 
-    @property
-    def in_library(self) -> bool:
-        """Whether the innermost call was itself written in the library."""
-        return bool(self.frames) and self.is_library(self.frames[-1].span.source)
-
     def _places(self, span: Span) -> Iterator[Span]:
         yield span
         for frame in reversed(self.frames):
