@@ -57,7 +57,7 @@ def test_nested_too_deeply(name: str) -> None:
         load_text(DEEP[name])
     assert "E0105" in {problem.code for problem in caught.value.diagnostics}
     assert len(str(caught.value)) < 2_000
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 5
 
 
 def test_a_long_name_is_shown_in_part() -> None:
@@ -72,7 +72,7 @@ def test_many_mistakes_end() -> None:
     with pytest.raises(LatteError) as caught:
         load_text("what is this\n" * 20_000)
     assert len(caught.value.diagnostics) <= 100
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 10
 
 
 def test_line_ends_and_mark(tmp_path: Path) -> None:
