@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -96,7 +97,7 @@ def compile_net(
     now = options()
     steps = _steps(net, time)
     chosen = _mode(mode)
-    _check_batch(batch)
+    _check_whole(batch=batch, threads=threads, seed=seed)
     program = program_of(net, batch=batch, time=steps, mode=chosen, keep=keep)
     workers = threads or now.threads
     backend = _backend(program, _target(target), workers, readable(net, keep), now)
@@ -111,7 +112,7 @@ def peak_memory(net: Net, *, batch: int, time: int = 1) -> int:
     from latte.compiler.pipeline import optimize
     from latte.compiler.plan_memory import peak_bytes
 
-    _check_batch(batch)
+    _check_whole(batch=batch)
     program = optimize(program_of(net, batch=batch, time=time), host())
     return peak_bytes(program, "step")
 
@@ -137,8 +138,8 @@ def _backend(
 
     machine = host()
     return Native(
-        optimize(program, machine), lower_kernel, threads=threads, cache=Cache(now.cache), keep=keep,
-        guard=now.guard, machine=machine,
+        optimize(program, machine), lower_kernel, threads=threads, cache=Cache(now.cache),
+        keep=keep, guard=now.guard, machine=machine,
     )  # fmt: skip
 
 
@@ -156,15 +157,22 @@ def _mode(mode: str) -> Mode:
     return mode  # type: ignore[return-value]
 
 
-def _check_batch(batch: int) -> None:
-    if batch < 1:
-        fail("E0913", f"a batch of {batch} items", help="give at least 1")
+def _check_whole(**given: int | None) -> None:
+    """Options that must be whole numbers, all but the seed at least 1."""
+    for name, value in given.items():
+        if value is None and name == "threads":
+            continue
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            fail("E0913", f"{name}={value!r} is not a whole number")
+        if value < 1 and name != "seed":
+            fail("E0913", f"{name}={value}", help="give at least 1")
 
 
 def _steps(net: Net, time: int | None) -> int:
     timed = any(entry.time for entry in net.inputs)
     if timed and time is None:
         fail("E0913", "this net has a time axis", help="give time=T, the longest sequence")
-    if time is not None and time < 1:
-        fail("E0913", f"sequences of {time} steps", help="give at least 1")
-    return time or 1
+    if time is None:
+        return 1
+    _check_whole(time=time)
+    return time

@@ -11,7 +11,6 @@ before `compile`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -40,11 +39,10 @@ class Net(Recorder):
         self._definitions: Definitions | None = None
         self._chosen: str | None = name
         self._arguments: Mapping[str, Scalar] = {}
+        self._known: tuple[str, forms.Net] | None = None  # a text, and the Net that it gave
 
     @classmethod
-    def of(
-        cls, definitions: Definitions, net: str | None, arguments: Mapping[str, Scalar]
-    ) -> Self:
+    def of(cls, definitions: Definitions, net: str | None, arguments: Mapping[str, Scalar]) -> Self:
         """A net of a file that has been read: `net` names one of several."""
         made = cls(net or "Net")
         made._definitions, made._chosen, made._arguments = definitions, net, arguments
@@ -64,10 +62,14 @@ class Net(Recorder):
             return self._definitions
         return build.read_text(self.text(), f"{self.name}.latte", tuple(_defined))
 
-    @cached_property
+    @property
     def elaborated(self) -> forms.Net:
         """The compiler's form: every size a number. Raises LatteError for mistakes in the text."""
-        return build.elaborate(self.definitions, self._chosen, self._arguments)
+        text = self.text()
+        if self._known is None or self._known[0] != text:
+            net = build.elaborate(self.definitions, self._chosen, self._arguments)
+            self._known = text, net
+        return self._known[1]
 
     @property
     def training(self) -> forms.Training:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from latte.compiler.expression import Apply, Expression, Fold
 from latte.compiler.net import Connection, Ensemble, Join, Net, Node, View
-from latte.compiler.rewrite import children
+from latte.compiler.work import operations_in
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+ONE = {"n": 1, "t": 1}  # of one item, at one step
 HEADERS = ("layer", "neuron", "shape", "parameters", "MFLOP an item")
 
 
@@ -140,18 +140,7 @@ def node_flops(node: Node) -> int:
     if not isinstance(node, Ensemble):
         return 0
     points = math.prod(axis.size for axis in node.axes)
-    lets = sum(_operations(let.expression) for let in node.neuron.lets)
+    lets = sum(operations_in(let.expression, ONE) for let in node.neuron.lets)
     bindings = (b for b in node.bindings if not isinstance(b, Connection))
-    return points * (lets + _operations(node.neuron.value) + sum(map(_operations, bindings)))
-
-
-def _operations(expression: Expression) -> int:
-    inner = sum(map(_operations, children(expression)))
-    match expression:
-        case Fold(_, axes):
-            places = math.prod(1 if axis.symbol else axis.size for axis in axes)
-            return places * (inner + 1)
-        case Apply():
-            return inner + 1
-        case _:
-            return inner
+    numbers = sum(operations_in(binding, ONE) for binding in bindings)
+    return points * (lets + operations_in(node.neuron.value, ONE) + numbers)

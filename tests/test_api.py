@@ -127,8 +127,24 @@ def test_unknown_targets_and_modes_are_told() -> None:
         net.compile(batch=2, target="cuda")
     with pytest.raises(latte.LatteError, match="no mode `test`"):
         net.compile(batch=2, mode="test")
-    with pytest.raises(latte.LatteError, match="a batch of 0"):
+    with pytest.raises(latte.LatteError, match="batch=0"):
         net.compile(batch=0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch": 2.5}, {"batch": True}, {"batch": 2, "threads": -1}, {"seed": "a"}]
+)
+def test_options_are_whole_numbers(options: dict[str, object]) -> None:
+    with pytest.raises(latte.LatteError, match="E0913"):
+        latte.loads(TEXT).compile(**options)
+
+
+def test_a_net_that_grows_is_elaborated_again() -> None:
+    net = latte.Net("Grows")
+    hidden = net.Linear(net.input("x", 4), 3, name="a")
+    assert net.summary().parameters == 15
+    net.Linear(hidden, 2, name="b")
+    assert net.summary().parameters == 15 + 8
 
 
 def test_a_summary_counts_parameters_and_work() -> None:

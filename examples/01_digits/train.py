@@ -1,6 +1,6 @@
 """Train the digits net from Python and print what it makes of one digit.
 
-    python examples/01_digits/train.py
+python examples/01_digits/train.py
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Train LeNet on MNIST from Python.
 
-    python examples/02_lenet_mnist/train.py FOLDER      # with the four IDX files, .gz or not
+python examples/02_lenet_mnist/train.py FOLDER      # with the four IDX files, .gz or not
 """
 
 import sys

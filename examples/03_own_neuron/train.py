@@ -1,6 +1,6 @@
 """Train the net of user-defined neurons, then look at the filters of one place.
 
-    python examples/03_own_neuron/train.py
+python examples/03_own_neuron/train.py
 """
 
 from pathlib import Path

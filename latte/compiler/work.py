@@ -19,12 +19,13 @@ def operations(kernel: Kernel, items: int, steps: int = 1) -> int:
     """Operations of one run of the kernel."""
     sizes = {"n": items, "t": steps}
     points = _places(kernel.axes, sizes)
-    lets = sum(_operations(let.expression, sizes) for let in kernel.lets)
-    return points * (lets + sum(_operations(write.expression, sizes) for write in kernel.writes))
+    lets = sum(operations_in(let.expression, sizes) for let in kernel.lets)
+    return points * (lets + sum(operations_in(write.expression, sizes) for write in kernel.writes))
 
 
-def _operations(expression: Expression, sizes: dict[str, int]) -> int:
-    inner = sum(_operations(child, sizes) for child in children(expression))
+def operations_in(expression: Expression, sizes: dict[str, int]) -> int:
+    """Operations of one evaluation; `sizes` are the lengths of axes with symbol "n" and "t"."""
+    inner = sum(operations_in(child, sizes) for child in children(expression))
     match expression:
         case Fold(_, axes):
             return _places(axes, sizes) * (inner + 1)

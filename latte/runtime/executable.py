@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -234,6 +235,8 @@ class Executable:
         if name not in known:
             hint = did_you_mean(name, known) or f"it has {', '.join(known)}"
             fail("E0908", f"the solver has no argument `{name}`", help=hint)
+        if not isinstance(value, Real):
+            fail("E0908", f"`{name}` is a number, not {value!r}")
         self._hypers[name] = float(value)
 
     def hypers(self) -> dict[str, float]:
