@@ -58,6 +58,11 @@ def _sound(definitions: Definitions, found: Collector) -> Definitions:
     return definitions
 
 
+def chosen(definitions: Definitions, net: str | None) -> str:
+    """The name of the net that is meant. Raises LatteError where there is none, or several."""
+    return elaboration.chosen(definitions, net).name.text
+
+
 def elaborate(definitions: Definitions, net: str | None, arguments: Mapping[str, Scalar]) -> Net:
     """One net of a specification with the values of its arguments. Raises LatteError."""
     return elaboration.elaborate(definitions, net, dict(arguments))

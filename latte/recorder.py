@@ -92,7 +92,7 @@ class Recorder:
 
     def __getattr__(self, kind: str) -> Callable[..., Symbol]:
         """Any layer, or neuron of scalars, by its name: `net.Conv(image, 20, kernel=5)`."""
-        if not kind[0].isupper():
+        if kind.startswith("_") or not kind[0].isupper():
             raise AttributeError(f"a net has no {kind!r}: layers begin with a capital letter")
 
         def call(*arguments: Value, name: str | None = None, **keywords: Value) -> Symbol:
@@ -104,11 +104,11 @@ class Recorder:
         """`loss weight * value`, or `loss name = ...`: its mean is added to what is minimised."""
         head = "loss " + (f"{name} = " if name else "")
         head += f"{weight!r} * " if weight != 1.0 else ""
-        self._statements.append((head, value))
+        self._statements.append((head, _symbol(value)))
 
     def metric(self, value: Symbol, name: str | None = None) -> None:
         """`metric name = value`: its mean is reported."""
-        self._statements.append(("metric " + (f"{name} = " if name else ""), value))
+        self._statements.append(("metric " + (f"{name} = " if name else ""), _symbol(value)))
 
     def solver(
         self, name: str, batch: int | None = None, epochs: int | None = None, **arguments: Value
@@ -166,6 +166,12 @@ class Recorder:
             taken.add(name)
             names[id(symbol)] = name
         return names
+
+
+def _symbol(value: object) -> Symbol:
+    if not isinstance(value, Symbol):
+        raise TypeError(f"the value comes first, then `name=`: found {value!r} for a value")
+    return value
 
 
 def _count(symbol: Symbol, uses: dict[int, int]) -> None:

@@ -156,3 +156,18 @@ def test_a_summary_counts_parameters_and_work() -> None:
     assert made.peak is not None and made.peak > 4 * 3 * 67
     assert isinstance(made, summary.Summary)
     assert "<table>" in made.html() and "67 parameters" in made.text()
+
+
+def test_which_net_is_meant_is_asked_at_once() -> None:
+    two = "net A { input x[3]\n y = ReLU(x) }\nnet B { input x[3]\n y = Tanh(x) }"
+    with pytest.raises(latte.LatteError, match="2 nets and none was named: `A`, `B`"):
+        latte.loads(two)
+    with pytest.raises(latte.LatteError, match="no net `C`"):
+        latte.loads(two, net="C")
+    assert latte.loads(two, net="B").elaborated.name == "B"
+
+
+def test_a_loss_is_a_value_of_the_net() -> None:
+    net = latte.Net("Wrong")
+    with pytest.raises(TypeError, match="the value comes first"):
+        net.metric("accuracy", net.ReLU(net.input("x", 3)))

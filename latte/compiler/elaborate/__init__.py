@@ -13,6 +13,6 @@ solver.py     solvers, schedules and the train block
 cycles.py     checks of the whole
 """
 
-from latte.compiler.elaborate.net import elaborate
+from latte.compiler.elaborate.net import chosen, elaborate
 
-__all__ = ["elaborate"]
+__all__ = ["chosen", "elaborate"]
