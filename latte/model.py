@@ -44,7 +44,8 @@ class Net(Recorder):
     @classmethod
     def of(cls, definitions: Definitions, net: str | None, arguments: Mapping[str, Scalar]) -> Self:
         """A net of a file that has been read: `net` names one of several. Raises LatteError."""
-        build.chosen(definitions, net)
+        if net is not None or len(definitions.nets) > 1:
+            build.chosen(definitions, net)
         made = cls(net or "Net")
         made._definitions, made._chosen, made._arguments = definitions, net, arguments
         return made
