@@ -33,7 +33,7 @@ from latte.compiler.net import Backward, Connection, Contribution, Ensemble, For
 from latte.compiler.partials import FLAT, PARTIALS, apply, over, times
 from latte.compiler.rewrite import rewrite, substitute_locals, walk
 from latte.compiler.simplify import ONE, ZERO, simplify
-from latte.compiler.sources import sources
+from latte.compiler.sources import reached, sources
 
 GRADIENT = Local("value.grad")
 
@@ -53,14 +53,7 @@ def differentiate(net: Net) -> Net:
 def _upstream(net: Net) -> set[str]:
     """Names of all nodes that a loss depends on."""
     reads = {node.name: sources(node) for node in net.nodes}
-    found: set[str] = set()
-    waiting = [loss.node for loss in net.losses]
-    while waiting:
-        name = waiting.pop()
-        if name in reads and name not in found:
-            found.add(name)
-            waiting += reads[name]
-    return found
+    return reached((loss.node for loss in net.losses), reads)
 
 
 def _real(net: Net, node: Ensemble) -> frozenset[str]:

@@ -16,7 +16,7 @@ from graphlib import TopologicalSorter
 from latte.compiler.expression import Random
 from latte.compiler.net import Connection, Ensemble, Moment, Net, Neuron, Node
 from latte.compiler.rewrite import walk
-from latte.compiler.sources import connections, sources
+from latte.compiler.sources import connections, reached, sources
 
 Kept = Mapping[str, bool]
 
@@ -102,20 +102,10 @@ def _cycles(net: Net, reads: Mapping[str, Iterable[str]]) -> dict[str, str]:
     leader: dict[str, str] = {}
     for node in net.nodes:
         for connection in _shifted(node):
-            cycle = _reached(node.name, readers) & _reached(connection.source, reads)
+            cycle = reached([node.name], readers) & reached([connection.source], reads)
             for name in cycle if connection.source in cycle else ():
                 leader.setdefault(name, min(cycle, key=list(reads).index))
     return leader
-
-
-def _reached(start: str, edges: Mapping[str, Iterable[str]]) -> set[str]:
-    found, waiting = set[str](), [start]
-    while waiting:
-        name = waiting.pop()
-        if name in edges and name not in found:
-            found.add(name)
-            waiting += edges[name]
-    return found
 
 
 def _group(name: str, nodes: Mapping[str, Node], leader: Mapping[str, str]) -> Group:

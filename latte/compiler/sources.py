@@ -5,7 +5,7 @@ sources(conv1.out)  ->  ("image", "conv1.weight", "conv1.bias")
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import assert_never
 
 from latte.compiler.net import Binding, Connection, Ensemble, Join, Node, Value, View
@@ -22,6 +22,17 @@ def sources(node: Node) -> tuple[str, ...]:
             return (node.source,)
         case _:
             assert_never(node)
+
+
+def reached(starts: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
+    """The names from which edges begin that can be reached from `starts`, these included."""
+    found, waiting = set[str](), list(starts)
+    while waiting:
+        name = waiting.pop()
+        if name in edges and name not in found:
+            found.add(name)
+            waiting += edges[name]
+    return found
 
 
 def connections(bindings: tuple[Binding, ...]) -> Iterator[Connection]:
