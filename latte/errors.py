@@ -184,9 +184,6 @@ class Collector:
     ) -> None:
         self.add(Diagnostic(code, message, span, label, help, notes))
 
-    def warning(self, code: str, message: str, span: Span | None, *, help: str = "") -> None:
-        self.add(Diagnostic(code, message, span, help=help, severity="warning"))
-
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         return tuple(sorted(self._found.values(), key=Diagnostic.place))

@@ -49,10 +49,10 @@ def _libraries() -> str:
 
 
 def _llvm() -> str:
-    import llvmlite.binding as llvm
+    from latte.codegen.llvm_object import host_target
 
-    version = ".".join(map(str, llvm.llvm_version_info))
-    return f"{version}, {llvm.get_process_triple()}, {llvm.get_host_cpu_name()}"
+    target = host_target()
+    return f"{target.versions}, {target.triple}, {target.cpu}"
 
 
 def _processor() -> str:

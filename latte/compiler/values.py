@@ -256,10 +256,6 @@ class Operations:
         type_ = vector_type(a.type.kind, len(order))
         return self._pure(None, type_, (a.operand, second.operand), tuple(order))
 
-    def concat(self, a: Term, b: Term) -> Term:
-        """The lanes of `a`, then those of `b`; both have the same number."""
-        return self.shuffle(a, b, range(2 * a.type.lanes))
-
     def extract(self, value: Term, lane: int) -> Term:
         """One lane as a scalar."""
         type_ = vector_type(value.type.kind, 1)

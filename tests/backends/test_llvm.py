@@ -61,7 +61,7 @@ def test_gather_and_scatter() -> None:
 def test_shuffles() -> None:
     def body(b: Builder, x: Term, out: Term) -> None:
         low, high = b.load(x, 0, 4), b.load(x, 4, 4)
-        b.store(b.concat(high, low), out, 0)
+        b.store(b.shuffle(high, low, range(2 * high.type.lanes)), out, 0)
         b.store(b.shuffle(low, high, [7, 0, 6, 1]), out, 8)
         b.store(b.extract(high, 2), out, 12)
 
