@@ -16,7 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if "$ latte " in page.read_text())
+PAGES = sorted(
+    page for page in (ROOT / "docs").glob("*.md") if "$ latte " in page.read_text("utf-8")
+)
 BLOCK = re.compile(r"(```console\n)(.*?)(```)", re.DOTALL)
 HEAD = re.compile(r"(.*?) \| head -(\d+)")
 
@@ -25,10 +27,10 @@ HEAD = re.compile(r"(.*?) \| head -(\d+)")
 def test_console_blocks_show_what_is_printed(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "100")
-    text = page.read_text()
+    text = page.read_text("utf-8")
     fresh = BLOCK.sub(lambda block: block[1] + _run(block[2]) + block[3], text)
     if os.environ.get("LATTE_UPDATE_GOLDEN"):
-        page.write_text(fresh)
+        page.write_text(fresh, "utf-8")
     else:
         assert fresh == text, "run `make golden` and look at the difference"
 

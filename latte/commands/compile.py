@@ -201,7 +201,7 @@ def _report(net: Net, program: Program, folder: Path, cpu: str | None) -> None:
     texts += [(stage, _back(program, stage, None, None, cpu)) for stage in ("vector", "llvm")]
     for number, (name, text) in enumerate(texts, 1):
         place = folder / f"{number:02d}_{name}.txt"
-        place.write_text(text + "\n")
+        place.write_text(text + "\n", "utf-8")
         click.echo(str(place))
 
 
@@ -209,4 +209,4 @@ def _write(text: str, output: str | None) -> None:
     if output is None:
         sys.stdout.write(text.rstrip("\n") + "\n")
     else:
-        Path(output).write_text(text.rstrip("\n") + "\n")
+        Path(output).write_text(text.rstrip("\n") + "\n", "utf-8")

@@ -41,7 +41,7 @@ def explanations() -> dict[str, str]:
     """The section of each code, from latte/explain/*.md."""
     found = {}
     for path in sorted((PACKAGE / "explain").glob("*.md")):
-        text = path.read_text()
+        text = path.read_text("utf-8")
         starts = [*HEADING.finditer(text)]
         ends = [start.start() for start in starts[1:]] + [len(text)]
         for start, end in zip(starts, ends, strict=True):

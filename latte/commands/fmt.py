@@ -32,6 +32,6 @@ def command(files: tuple[str, ...], check: bool, format: str) -> None:
         changed += 1
         click.echo(file)
         if not check:
-            Path(file).write_text(laid_out)
+            Path(file).write_text(laid_out, "utf-8")
     if check and changed:
         raise click.exceptions.Exit(1)

@@ -51,10 +51,10 @@ def command(folder: str) -> None:
         fail("E0955", f"`{place}` is there already, and not empty", help="name a new folder")
     place.mkdir(parents=True, exist_ok=True)
     files = {
-        "net.latte": demo_net().read_text(),
+        "net.latte": demo_net().read_text("utf-8"),
         "train.py": SCRIPT,
         "README.md": README.format(name=place.resolve().name),
     }
     for name, text in files.items():
-        (place / name).write_text(text)
+        (place / name).write_text(text, "utf-8")
         click.echo(str(place / name))

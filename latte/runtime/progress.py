@@ -249,7 +249,7 @@ class Log:
         line = json.dumps({"time": round(time.time(), 3), **facts})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as problem:
             fail("E0955", f"the log `{self.path}` cannot be written: {problem.strerror}")
