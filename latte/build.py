@@ -21,6 +21,7 @@ from latte.lang.resolve import Definitions, load_file, load_text
 from latte.options import Options, options
 
 if TYPE_CHECKING:
+    from latte.compiler.expression import Axis
     from latte.compiler.ir import Kernel, Program
     from latte.compiler.machine import Machine
     from latte.compiler.vector import Lowered
@@ -119,14 +120,18 @@ def peak_memory(net: Net, *, batch: int, time: int = 1) -> int:
 
     _check_whole(batch=batch)
     program = optimize(program_of(net, batch=batch, time=time), host())
-    return peak_bytes(program, "step")
+    return peak_bytes(program, "step", options().threads)
 
 
-def lower_kernel(kernel: Kernel, program: Program, machine: Machine) -> Lowered:
-    """A kernel of an optimised Program as vector code: register tiles where it is a contraction."""
+def lower_kernel(
+    kernel: Kernel, program: Program, machine: Machine, around: tuple[Axis, ...]
+) -> Lowered:
+    """A kernel of an optimised Program as vector code: register tiles where it is a contraction.
+    `around` are the axes of the loops and groups it is in."""
     from latte.compiler import contract, lower
 
-    return contract.lower(kernel, program, machine) or lower.lower(kernel, program, machine)
+    tiled = contract.lower(kernel, program, machine, around)
+    return tiled or lower.lower(kernel, program, machine, around)
 
 
 def _backend(

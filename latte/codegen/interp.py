@@ -39,12 +39,13 @@ from latte.compiler.expression import (
     Scalar,
     Training,
 )
-from latte.compiler.ir import Item, Kernel, Program, Serial, Write
+from latte.compiler.ir import Group, Item, Kernel, Program, Serial, Write
 from latte.compiler.show import show
 
 Array = NDArray[Any]  # real numbers, integers or truth values
 Arrays = dict[str, Array]
 
+NOWHERE: Mapping[str, Array] = {}
 LARGEST_GRID = 1 << 21  # elements evaluated at once; larger folds are walked piece by piece
 
 
@@ -83,22 +84,34 @@ def run(program: Program, phase: str, arrays: Arrays, now: Run) -> None:
 def run_items(items: tuple[Item, ...], arrays: Arrays, now: Run) -> None:
     """Runs some items of a phase, in order."""
     with np.errstate(all="ignore"):
-        for item in items:
-            run_item(item, arrays, now)
+        _run_inside(items, arrays, now, NOWHERE)
 
 
-def run_item(item: Kernel | Serial, arrays: Arrays, now: Run) -> None:
-    """Runs one kernel, or one serial loop over time."""
+def run_item(item: Item, arrays: Arrays, now: Run, outer: Mapping[str, Array] = NOWHERE) -> None:
+    """Runs one kernel, loop or group; `outer` says where the loops and groups around it are."""
     match item:
         case Kernel():
-            _run_kernel(item, arrays, now, {})
-        case Serial(axis, reverse, kernels):
+            _run_kernel(item, arrays, now, outer)
+        case Serial(axis, reverse, items):
             steps = range(length(axis, now))
             for step in reversed(steps) if reverse else steps:
-                for kernel in kernels:
-                    _run_kernel(kernel, arrays, now, {axis.name: np.asarray(step)})
+                _run_inside(items, arrays, now, {**outer, axis.name: np.asarray(step)})
+        case Group(axes, items, per):
+            sizes = [length(axis, now) for axis in axes]
+            if per:
+                sizes[0] = -(-now.items // per)
+            for place in np.ndindex(*sizes):
+                here = {a.name: np.asarray(k) for a, k in zip(axes, place, strict=True)}
+                _run_inside(items, arrays, now, {**outer, **here})
         case _:
             assert_never(item)
+
+
+def _run_inside(
+    items: tuple[Item, ...], arrays: Arrays, now: Run, outer: Mapping[str, Array]
+) -> None:
+    for item in items:
+        run_item(item, arrays, now, outer)
 
 
 def length(axis: Axis, now: Run) -> int:
@@ -113,7 +126,7 @@ def evaluate(expression: Expression, axes: tuple[Axis, ...], now: Run) -> Array:
     return np.broadcast_to(grid.value(expression), shape)
 
 
-def _run_kernel(kernel: Kernel, arrays: Arrays, now: Run, outer: dict[str, Array]) -> None:
+def _run_kernel(kernel: Kernel, arrays: Arrays, now: Run, outer: Mapping[str, Array]) -> None:
     """Walks the outermost axes one index at a time where the whole grid would be too large."""
     grid = _Grid(arrays, now, dict(outer), {}, None, 0)
     _walk(grid, kernel.axes, lambda inner: _run_points(kernel, inner))

@@ -52,7 +52,7 @@ from latte.compiler.vector import (
 )
 
 ATTRIBUTES = 'attributes #0 = { nounwind "prefer-vector-width"="512" "no-trapping-math"="true" }'
-ARGUMENTS = "ptr noalias %buffers, ptr noalias %scalars, i64 %t, i64 %first, i64 %last"
+ARGUMENTS = "ptr noalias %buffers, ptr noalias %scalars, ptr noalias %places, i64 %first, i64 %last"
 
 
 def module(functions: Iterable[Function], fma: bool = True) -> str:

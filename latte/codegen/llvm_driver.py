@@ -1,9 +1,10 @@
-"""The one function that runs a phase on every thread: kernels, their shares, barriers between.
+"""The one function that runs a phase on every thread: kernels, their shares, loops, barriers.
 
-In: nothing of a net.  Out: IR text of `latte.phase`. A phase is data to it (`Record`, `Segment`):
+In: nothing of a net.  Out: IR text of `latte.phase`. A phase is data to it (`Call`, `Loop`):
 
-    for segment: for t in its steps (once, up, or down):
-        for record: wait at the barrier if it says so; run my share of its units
+    call: wait at the barrier if it says so; run my share of its units
+    loop, in order: for each place, all threads run what is inside, meeting where that says so
+    loop, shared out: for each place of my share, I run all of what is inside alone
 
 so that kernels compiled at different times, or loaded from a cache, run without being linked.
 A barrier is a counter and a generation: the last thread to arrive resets the first and raises
@@ -17,13 +18,16 @@ from dataclasses import dataclass
 SYMBOL = "latte.phase"
 BARRIER_WORDS = 48  # counter at 0, generation at 16, address of sched_yield at 32: apart by lines
 SPINS = 2000
+WORDS = 12  # of a step
+DEPTH = 16  # axes of loops around a kernel, at most
+STEPS = -1  # `Loop.per` of a loop over time
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One kernel of a phase, as six words: addresses of its function and argument table, its
-    units (`fixed`, times the items where `batched`), whether the first thread runs it `alone`,
-    and whether all threads `wait` for each other before it."""
+class Call:
+    """One kernel: addresses of its function and argument table, its units (`fixed`, times the items
+    where `batched`), whether the first thread runs it `alone`, and whether all threads `wait` for
+    each other before it."""
 
     function: int
     arguments: int
@@ -35,118 +39,210 @@ class Record:
     def words(self) -> tuple[int, ...]:
         """As the driver reads it."""
         return (
-            self.function, self.arguments, self.fixed, int(self.batched), int(self.alone),
-            int(self.wait),
+            0, int(self.wait), self.fixed, int(self.batched), int(self.alone), self.function,
+            self.arguments, 0, 0, 0, 0, 0,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """Records first .. last - 1, run once (0), for t = 0, 1, ... (1) or for t = ..., 1, 0 (2)."""
+class Loop:
+    """The steps behind this one, up to number `end`, for every place of some axes, the first of
+    them at `depth` among the loops around. The first axis has `first` places; with `per` > 0 as
+    many as there are blocks of `per` items, with `STEPS` as there are steps of time. `inner` are
+    the sizes of at most 3 others. `shared`: threads share the places out and do not meet inside.
+    """
 
+    end: int
+    depth: int
     first: int
-    last: int
-    direction: int
+    per: int
+    inner: tuple[int, ...]
+    down: bool
+    shared: bool
+    alone: bool
+    wait: bool
 
     def words(self) -> tuple[int, ...]:
         """As the driver reads it."""
-        return (self.first, self.last, self.direction)
+        assert len(self.inner) <= 3
+        sizes = (*self.inner, 1, 1, 1)[:3]
+        return (
+            1, int(self.wait), self.first, self.per, int(self.alone), self.end, self.depth,
+            int(self.down), int(self.shared), *sizes,
+        )  # fmt: skip
+
+
+Step = Call | Loop
 
 
 def driver(architecture: str) -> str:
-    """The module: `void latte.phase(segments, count, records, scalars, barrier, thread, threads)`,
-    the integers of 64 bits."""
+    """The module: `void latte.phase(steps, first, last, scalars, barrier, thread, threads,
+    table_bytes)` runs steps first .. last - 1; integers are of 64 bits. Each thread has its own
+    argument tables, `table_bytes` behind those of the thread before."""
     x86 = architecture == "x86_64"
     pause = "call void @llvm.x86.sse2.pause()" if x86 else "; no hint for this architecture"
     declaration = "declare void @llvm.x86.sse2.pause()" if x86 else ""
-    return TEXT.format(symbol=SYMBOL, spins=SPINS, pause=pause, declaration=declaration)
+    words = {f"word{k}": f"i64 {k}" for k in range(WORDS)}
+    return TEXT.format(
+        symbol=SYMBOL, spins=SPINS, pause=pause, declaration=declaration, size=WORDS, depth=DEPTH,
+        **words,
+    )  # fmt: skip
 
 
 TEXT = """
-define void @"{symbol}"(ptr %segments, i64 %count, ptr %records, ptr %scalars, ptr %barrier,
-                        i64 %thread, i64 %threads) nounwind {{
+%state = type {{ ptr, ptr, ptr, i64, [{depth} x i64] }}
+
+define void @"{symbol}"(ptr %steps, i64 %first, i64 %last, ptr %scalars, ptr %barrier,
+                        i64 %thread, i64 %threads, i64 %table.bytes) nounwind {{
 entry:
+  %state = alloca %state
+  store ptr %steps, ptr %state
+  %scalars.at = getelementptr %state, ptr %state, i64 0, i32 1
+  store ptr %scalars, ptr %scalars.at
+  %barrier.at = getelementptr %state, ptr %state, i64 0, i32 2
+  store ptr %barrier, ptr %barrier.at
+  %shift = mul i64 %thread, %table.bytes
+  %shift.at = getelementptr %state, ptr %state, i64 0, i32 3
+  store i64 %shift, ptr %shift.at
+  call void @run(ptr %state, i64 %first, i64 %last, i64 %thread, i64 %threads)
+  ret void
+}}
+
+; `me` of `us` share what follows: all threads, or a thread that is alone in its place of a loop
+define internal void @run(ptr %state, i64 %first, i64 %last, i64 %me, i64 %us) nounwind {{
+entry:
+  %steps = load ptr, ptr %state
+  %scalars.at = getelementptr %state, ptr %state, i64 0, i32 1
+  %scalars = load ptr, ptr %scalars.at
+  %barrier.at = getelementptr %state, ptr %state, i64 0, i32 2
+  %barrier = load ptr, ptr %barrier.at
+  %shift.at = getelementptr %state, ptr %state, i64 0, i32 3
+  %shift = load i64, ptr %shift.at
+  %places = getelementptr %state, ptr %state, i64 0, i32 4
   %items = load i64, ptr %scalars
-  %steps.at = getelementptr i64, ptr %scalars, i64 1
-  %steps = load i64, ptr %steps.at
-  br label %segment.test
-segment.test:
-  %segment = phi i64 [0, %entry], [%segment.next, %segment.end]
-  %segment.more = icmp slt i64 %segment, %count
-  br i1 %segment.more, label %segment.body, label %done
-segment.body:
-  %segment.word = mul i64 %segment, 3
-  %segment.at = getelementptr i64, ptr %segments, i64 %segment.word
-  %record.first = load i64, ptr %segment.at
-  %last.at = getelementptr i64, ptr %segment.at, i64 1
-  %record.last = load i64, ptr %last.at
-  %direction.at = getelementptr i64, ptr %segment.at, i64 2
-  %direction = load i64, ptr %direction.at
-  %once = icmp eq i64 %direction, 0
-  %rounds = select i1 %once, i64 1, i64 %steps
-  %down = icmp eq i64 %direction, 2
+  %time.at = getelementptr i64, ptr %scalars, i64 1
+  %time = load i64, ptr %time.at
+  br label %test
+test:
+  %number = phi i64 [%first, %entry], [%after.call, %call.end], [%end, %loop.end]
+  %more = icmp slt i64 %number, %last
+  br i1 %more, label %body, label %done
+body:
+  %word = mul i64 %number, {size}
+  %at = getelementptr i64, ptr %steps, i64 %word
+  %kind = load i64, ptr %at
+  %wait.at = getelementptr i64, ptr %at, {word1}
+  %wait = load i64, ptr %wait.at
+  %fixed.at = getelementptr i64, ptr %at, {word2}
+  %fixed = load i64, ptr %fixed.at
+  %per.at = getelementptr i64, ptr %at, {word3}
+  %per = load i64, ptr %per.at
+  %alone.at = getelementptr i64, ptr %at, {word4}
+  %alone = load i64, ptr %alone.at
+  %several = icmp sgt i64 %us, 1
+  %must.wait = icmp ne i64 %wait, 0
+  %waits = and i1 %several, %must.wait
+  br i1 %waits, label %meet, label %which
+meet:
+  call void @meet(ptr %barrier, i64 %us)
+  br label %which
+which:
+  %is.alone = icmp ne i64 %alone, 0
+  %parts = select i1 %is.alone, i64 1, i64 %us
+  %mine = icmp slt i64 %me, %parts
+  %next = add i64 %me, 1
+  %is.call = icmp eq i64 %kind, 0
+  br i1 %is.call, label %call, label %loop
+
+call:
+  %is.batched = icmp ne i64 %per, 0
+  %factor = select i1 %is.batched, i64 %items, i64 1
+  %units = mul i64 %fixed, %factor
+  %low.product = mul i64 %me, %units
+  %low = udiv i64 %low.product, %parts
+  %high.product = mul i64 %next, %units
+  %high = udiv i64 %high.product, %parts
+  %any = icmp slt i64 %low, %high
+  %runs = and i1 %mine, %any
+  br i1 %runs, label %do, label %call.end
+do:
+  %function.at = getelementptr i64, ptr %at, {word5}
+  %function = load ptr, ptr %function.at
+  %arguments.at = getelementptr i64, ptr %at, {word6}
+  %arguments = load ptr, ptr %arguments.at
+  %table = getelementptr i8, ptr %arguments, i64 %shift
+  call void %function(ptr %table, ptr %scalars, ptr %places, i64 %low, i64 %high)
+  br label %call.end
+call.end:
+  %after.call = add i64 %number, 1
+  br label %test
+
+loop:
+  %end.at = getelementptr i64, ptr %at, {word5}
+  %end = load i64, ptr %end.at
+  %depth.at = getelementptr i64, ptr %at, {word6}
+  %depth = load i64, ptr %depth.at
+  %down.at = getelementptr i64, ptr %at, {word7}
+  %down = load i64, ptr %down.at
+  %shared.at = getelementptr i64, ptr %at, {word8}
+  %shared = load i64, ptr %shared.at
+  %size1.at = getelementptr i64, ptr %at, {word9}
+  %size1 = load i64, ptr %size1.at
+  %size2.at = getelementptr i64, ptr %at, {word10}
+  %size2 = load i64, ptr %size2.at
+  %size3.at = getelementptr i64, ptr %at, {word11}
+  %size3 = load i64, ptr %size3.at
+  %timed = icmp eq i64 %per, -1
+  %by.time = select i1 %timed, i64 %time, i64 %fixed
+  %blocked = icmp sgt i64 %per, 0
+  %divisor = select i1 %blocked, i64 %per, i64 1
+  %up = add i64 %items, %divisor
+  %filled = sub i64 %up, 1
+  %blocks = udiv i64 %filled, %divisor
+  %outermost = select i1 %blocked, i64 %blocks, i64 %by.time
+  %size23 = mul i64 %size2, %size3
+  %size123 = mul i64 %size1, %size23
+  %rounds = mul i64 %outermost, %size123
+  %is.shared = icmp ne i64 %shared, 0
+  %from.product = mul i64 %me, %rounds
+  %from.share = udiv i64 %from.product, %parts
+  %to.product = mul i64 %next, %rounds
+  %to.share = udiv i64 %to.product, %parts
+  %to.mine = select i1 %mine, i64 %to.share, i64 %from.share
+  %from = select i1 %is.shared, i64 %from.share, i64 0
+  %to = select i1 %is.shared, i64 %to.mine, i64 %rounds
+  %inner.me = select i1 %is.shared, i64 0, i64 %me
+  %inner.us = select i1 %is.shared, i64 1, i64 %us
+  %inside = add i64 %number, 1
+  %is.down = icmp ne i64 %down, 0
+  %place0 = getelementptr i64, ptr %places, i64 %depth
+  %place1 = getelementptr i64, ptr %place0, i64 1
+  %place2 = getelementptr i64, ptr %place0, i64 2
+  %place3 = getelementptr i64, ptr %place0, i64 3
   br label %round.test
 round.test:
-  %round = phi i64 [0, %segment.body], [%round.next, %round.end]
-  %round.more = icmp slt i64 %round, %rounds
-  br i1 %round.more, label %round.body, label %segment.end
+  %round = phi i64 [%from, %loop], [%round.next, %round.body]
+  %round.more = icmp slt i64 %round, %to
+  br i1 %round.more, label %round.body, label %loop.end
 round.body:
   %from.end = sub i64 %rounds, %round
   %mirrored = sub i64 %from.end, 1
-  %t = select i1 %down, i64 %mirrored, i64 %round
-  br label %record.test
-record.test:
-  %record = phi i64 [%record.first, %round.body], [%record.next, %record.end]
-  %record.more = icmp slt i64 %record, %record.last
-  br i1 %record.more, label %record.body, label %round.end
-record.body:
-  %record.word = mul i64 %record, 6
-  %record.at = getelementptr i64, ptr %records, i64 %record.word
-  %function = load ptr, ptr %record.at
-  %arguments.at = getelementptr i64, ptr %record.at, i64 1
-  %arguments = load ptr, ptr %arguments.at
-  %fixed.at = getelementptr i64, ptr %record.at, i64 2
-  %fixed = load i64, ptr %fixed.at
-  %batched.at = getelementptr i64, ptr %record.at, i64 3
-  %batched = load i64, ptr %batched.at
-  %alone.at = getelementptr i64, ptr %record.at, i64 4
-  %alone = load i64, ptr %alone.at
-  %wait.at = getelementptr i64, ptr %record.at, i64 5
-  %wait = load i64, ptr %wait.at
-  %several = icmp sgt i64 %threads, 1
-  %must.wait = icmp ne i64 %wait, 0
-  %waits = and i1 %several, %must.wait
-  br i1 %waits, label %meet, label %share
-meet:
-  call void @meet(ptr %barrier, i64 %threads)
-  br label %share
-share:
-  %is.batched = icmp ne i64 %batched, 0
-  %factor = select i1 %is.batched, i64 %items, i64 1
-  %units = mul i64 %fixed, %factor
-  %is.alone = icmp ne i64 %alone, 0
-  %parts = select i1 %is.alone, i64 1, i64 %threads
-  %next.thread = add i64 %thread, 1
-  %low.product = mul i64 %thread, %units
-  %low = udiv i64 %low.product, %parts
-  %high.product = mul i64 %next.thread, %units
-  %high = udiv i64 %high.product, %parts
-  %mine = icmp slt i64 %thread, %parts
-  %any = icmp slt i64 %low, %high
-  %runs = and i1 %mine, %any
-  br i1 %runs, label %call, label %record.end
-call:
-  call void %function(ptr %arguments, ptr %scalars, i64 %t, i64 %low, i64 %high)
-  br label %record.end
-record.end:
-  %record.next = add i64 %record, 1
-  br label %record.test
-round.end:
+  %flat = select i1 %is.down, i64 %mirrored, i64 %round
+  %digit0 = udiv i64 %flat, %size123
+  %rest0 = urem i64 %flat, %size123
+  %digit1 = udiv i64 %rest0, %size23
+  %rest1 = urem i64 %rest0, %size23
+  %digit2 = udiv i64 %rest1, %size3
+  %digit3 = urem i64 %rest1, %size3
+  store i64 %digit0, ptr %place0
+  store i64 %digit1, ptr %place1
+  store i64 %digit2, ptr %place2
+  store i64 %digit3, ptr %place3
+  call void @run(ptr %state, i64 %inside, i64 %end, i64 %inner.me, i64 %inner.us)
   %round.next = add i64 %round, 1
   br label %round.test
-segment.end:
-  %segment.next = add i64 %segment, 1
-  br label %segment.test
+loop.end:
+  br label %test
 done:
   ret void
 }}

@@ -150,13 +150,13 @@ def _only(program: Program, phase: str | None) -> Program:
 def _code(program: Program, stage: str, cpu: str | None) -> Iterator[str]:
     """Each kernel's vector code, LLVM module or assembly, with a heading."""
     from latte import build
-    from latte.compiler.ir import kernels
+    from latte.compiler.ir import nests
 
     printed = _printer(stage, cpu)
     sign = {"llvm": ";", "asm": "#"}.get(stage, "#")
     for phase in program.phases:
-        for kernel in kernels(phase.items):
-            lowered = build.lower_kernel(kernel, program, _machine(cpu))
+        for kernel, around in nests(phase.items):
+            lowered = build.lower_kernel(kernel, program, _machine(cpu), around)
             yield f"{sign} {phase.name}: {kernel.name}\n{printed(lowered)}"
 
 

@@ -25,9 +25,9 @@ from latte.compiler.vector import (
     FIRST,
     I64,
     LAST,
+    PLACES,
     POINTER,
     SCALARS,
-    STEP,
     TABLE,
     Address,
     Assign,
@@ -75,7 +75,7 @@ class Builder(Operations):
         self.name = name
         self._pointers: dict[str, Pointer] = {}
         self.first, self.last = Term(self, FIRST), Term(self, LAST)
-        self.step, self.table = Term(self, STEP), Term(self, TABLE)
+        self.table = Term(self, TABLE)
         self.scalars = Term(self, SCALARS)
 
     # Arguments and the result
@@ -227,17 +227,21 @@ class Builder(Operations):
 
     def scalar(self, slot: int) -> Term:
         """The f32 in a slot of the scalars."""
-        return self._pure_load(Type("f32"), slot * 2)
+        return self._pure_load(SCALARS, F32, slot * 2)
 
     def scalar_integer(self, slot: int) -> Term:
         """The i64 in a slot of the scalars."""
-        return self._pure_load(I64, slot)
+        return self._pure_load(SCALARS, I64, slot)
 
-    def _pure_load(self, type_: Type, offset: int) -> Term:
+    def place(self, depth: int) -> Term:
+        """Where the loop or group of that depth around the kernel is, the outermost at 0."""
+        return self._pure_load(PLACES, I64, depth)
+
+    def _pure_load(self, block: Value, type_: Type, offset: int) -> Term:
         known = self._blocks[0].known
-        key = f"scalar {type_.kind} {offset}"
+        key = f"{block} {type_.kind} {offset}"
         if key not in known:
-            result, address = self.fresh(type_, 0), Address(SCALARS, None, offset)
+            result, address = self.fresh(type_, 0), Address(block, None, offset)
             self._blocks[0].statements.append(Load(result, address, BYTES[type_.kind]))
             known[key] = Term(self, result)
         return known[key]

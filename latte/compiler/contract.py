@@ -20,20 +20,26 @@ from latte.compiler.contract_emit import emit
 from latte.compiler.contract_plan import plan
 from latte.compiler.contract_result import emits
 from latte.compiler.contract_view import Contraction, recognise
+from latte.compiler.expression import Axis
 from latte.compiler.ir import Kernel, Program
 from latte.compiler.machine import Machine
 from latte.compiler.vector import Lowered, Units
 
 
-def lower(kernel: Kernel, program: Program, machine: Machine) -> Lowered | None:
-    """The code of a contraction for this machine, or None where another lowering must do."""
+def lower(
+    kernel: Kernel, program: Program, machine: Machine, around: tuple[Axis, ...] = ()
+) -> Lowered | None:
+    """The code of a contraction for this machine, or None where another lowering must do.
+    `around` are the axes of the loops and groups it is in, the outermost first."""
     contraction = recognise(kernel, program)
     if contraction is None or not emits(contraction.result):
         return None
     chosen = plan(contraction, machine)
     if chosen is None:
         return None
-    function, buffers = emit(kernel.name, contraction, chosen, machine.width, program.scalars)
+    function, buffers = emit(
+        kernel.name, contraction, chosen, machine.width, program.scalars, around
+    )
     points = multiplications(contraction) // chosen.units
     return Lowered(function, buffers, Units(chosen.units, False, points))
 

@@ -40,16 +40,18 @@ Point = tuple[int, ...]  # place in the tile: row, each whole axis, vector
 
 
 def emit(
-    name: str, contraction: Contraction, plan: Plan, width: int, scalars: tuple[str, ...]
-) -> tuple[Function, tuple[str, ...]]:
-    """The function, and its buffers in the order of its pointers. `scalars` are the program's."""
+    name: str, contraction: Contraction, plan: Plan, width: int, scalars: tuple[str, ...],
+    around: tuple[Axis, ...],
+) -> tuple[Function, tuple[str, ...]]:  # fmt: skip
+    """The function, and its buffers in the order of its pointers. `scalars` are the program's;
+    `around` the axes of the loops it is in."""
     b = Builder(name)
     names = tuple(dict.fromkeys(access.buffer for access in contraction.accesses))
     pointers = {
         buffer: b.pointer(f"b{number}", readonly=buffer != contraction.target.buffer)
         for number, buffer in enumerate(names)
     }
-    nest = _Nest(b, contraction, plan, width, pointers, scalars)
+    nest = _Nest(b, contraction, plan, width, pointers, scalars, around)
     with b.loop(b.first, b.last) as unit:
         nest.unit(unit)
     return b.function(), names
@@ -65,6 +67,7 @@ class _Nest:
     width: int
     pointers: dict[str, Term]
     scalars: tuple[str, ...]
+    around: tuple[Axis, ...]
     env: dict[str, Integer] = field(default_factory=dict)
     waiting: list[Affine] = field(default_factory=list)
     first_chunk: list[Term] = field(default_factory=list)
@@ -76,7 +79,8 @@ class _Nest:
     def unit(self, unit: Integer) -> None:
         """Decodes a unit's number, innermost part first, and runs it."""
         plan = self.plan
-        self.env, self.waiting = {}, list(self.contraction.where)
+        self.env = {a.name: self.b.place(depth) for depth, a in enumerate(self.around)}
+        self.waiting = list(self.contraction.where)
         sizes = (plan.blocks, *(a.size for a in plan.outer), plan.row_parts, plan.other_parts)
         block, *outer, row_part, other_part = digits(unit, sizes)
         self.env[plan.lane.name] = block * (plan.vectors * self.width)
@@ -351,7 +355,7 @@ class _Nest:
         order = {name: number for number, name in enumerate(self.env)}
         for atom, factor in sorted(expression.terms, key=lambda t: order.get(str(t[0]), -1)):
             assert isinstance(atom, str)
-            place = self.env.get(atom, self.b.step)
+            place = self.env[atom]
             total = place * factor + total if isinstance(place, Term) else total + place * factor
         return total
 

@@ -10,9 +10,9 @@ A contraction, a map, a reduction are *views* of a Kernel, recognised when asked
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, Union
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, Union, assert_never
 
 from latte.compiler.affine import Affine
 from latte.compiler.expression import Axis, Expression, Guard, Index, Let
@@ -29,6 +29,7 @@ Role = Literal[
     "state",  # of the solver, beside a parameter
     "running",
     "scratch",  # within one phase
+    "private",  # within one place of a Group: each worker has its own
     "result",  # a loss or metric: one number
 ]
 
@@ -100,15 +101,33 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Serial:
-    """Steps of time that depend on each other: for every t (last to first if `reverse`), the
-    items in order. Inside, kernels may use `axis.name` in indices and guards but do not list it."""
+    """Steps that depend on each other, of time mostly: for every place of `axis` (last to first if
+    `reverse`), the items in order. Inside, kernels may use `axis.name` in indices and guards but
+    do not list it."""
 
     axis: Axis
     reverse: bool
-    items: tuple[Kernel, ...]
+    items: tuple[Item, ...]
 
 
-Item = Union[Kernel, Serial]
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Blocks of work that stay in one worker's caches: for every place of `axes`, the items in
+    order, on one worker, without waiting for others. Places are independent and run in any order.
+    Inside, kernels may use the axes' names in indices and guards but do not list them.
+
+    What is written and read inside one place only, such as the rows of a convolution that a pool
+    reads at once, lies in buffers of role "private". Where `per` is not 0, the first axis counts
+    blocks of `per` items: a call with n items runs ceil(n / per) of them. No Group is inside one.
+    """
+
+    axes: tuple[Axis, ...]
+    items: tuple[Item, ...]
+    per: int = 0
+
+
+Item = Union[Kernel, Serial, Group]
+Nest = tuple[Kernel, tuple[Axis, ...]]  # a kernel, and the axes of the loops around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +170,32 @@ def commit(program: Program, phase: Phase) -> int:
     return len(phase.items)
 
 
+def nests(items: tuple[Item, ...], around: tuple[Axis, ...] = ()) -> Iterator[Nest]:
+    """All kernels in order, each with the axes of the loops and groups around it, outer first."""
+    for item in items:
+        match item:
+            case Kernel():
+                yield item, around
+            case Serial(axis, _, inner):
+                yield from nests(inner, (*around, axis))
+            case Group(axes, inner, _):
+                yield from nests(inner, (*around, *axes))
+            case _:
+                assert_never(item)
+
+
 def kernels(items: tuple[Item, ...]) -> tuple[Kernel, ...]:
-    """All kernels, those inside serial loops too, in order."""
+    """All kernels in order, those inside loops and groups too."""
+    return tuple(kernel for kernel, _ in nests(items))
+
+
+def changed(items: tuple[Item, ...], change: Callable[[Kernel], Kernel]) -> tuple[Item, ...]:
+    """The items with every kernel replaced, those inside loops and groups too."""
     return tuple(
-        kernel for item in items for kernel in (item.items if isinstance(item, Serial) else (item,))
+        change(item)
+        if isinstance(item, Kernel)
+        else replace(item, items=changed(item.items, change))
+        for item in items
     )
 
 

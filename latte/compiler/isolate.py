@@ -35,7 +35,7 @@ from latte.compiler.expression import (
     Position,
     Random,
 )
-from latte.compiler.ir import Buffer, Item, Kernel, Program, Serial, Write
+from latte.compiler.ir import Buffer, Item, Kernel, Program, Serial, Write, kernels
 from latte.compiler.rewrite import inline_lets, rewrite, walk
 
 WORTH = 8  # multiply-adds for each element of a scratch buffer, from which it pays
@@ -74,8 +74,9 @@ class _Maker:
         if isinstance(item, Kernel):
             yield from self._kernel(item)
             return
+        assert isinstance(item, Serial), "groups are made later"
         self.serial, self.hoisted = item, []
-        inner = tuple(made for kernel in item.items for made in self._kernel(kernel))
+        inner = tuple(made for kernel in kernels(item.items) for made in self._kernel(kernel))
         yield from self.hoisted
         yield item if inner == item.items else replace(item, items=inner)
         self.serial = None
@@ -178,7 +179,7 @@ class _Maker:
 
     def _steady(self, value: Expression, loop: Serial) -> bool:
         """Whether a value depends on nothing that the loop around it changes."""
-        changed = {write.buffer for kernel in loop.items for write in kernel.writes}
+        changed = {write.buffer for kernel in kernels(loop.items) for write in kernel.writes}
         changed |= {write.buffer for kernel in self.before for write in kernel.writes}
         return not any(isinstance(n, Load) and n.buffer in changed for n in walk(value))
 

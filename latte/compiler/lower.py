@@ -14,12 +14,11 @@ that depends on values is checked: a wrong one is recorded in the fault slots (`
 from __future__ import annotations
 
 from contextlib import ExitStack
-from itertools import chain
 
 from latte.compiler.affine import axis
 from latte.compiler.builder import Builder
 from latte.compiler.expression import Axis, Expression
-from latte.compiler.ir import Kernel, Program, Serial
+from latte.compiler.ir import Kernel, Program
 from latte.compiler.lower_memory import store
 from latte.compiler.lower_plan import Loop, Plan, plan
 from latte.compiler.lower_scope import Group, Scope
@@ -31,9 +30,11 @@ from latte.compiler.values import Integer, Term
 from latte.compiler.vector import Lowered, Units
 
 
-def lower(kernel: Kernel, program: Program, machine: Machine) -> Lowered:
-    """The code of one kernel for this machine's vector width. Steps of a surrounding serial loop
-    are the function's argument `t`."""
+def lower(
+    kernel: Kernel, program: Program, machine: Machine, around: tuple[Axis, ...] = ()
+) -> Lowered:
+    """The code of one kernel for this machine's vector width. `around` are the axes of the loops
+    and groups it is in, the outermost first."""
     if copied := transposed(kernel, program, machine):
         return copied
     scope = Scope(Builder(kernel.name), program, machine.width)
@@ -42,17 +43,10 @@ def lower(kernel: Kernel, program: Program, machine: Machine) -> Lowered:
         return Lowered(scope.b.function(), (), Units(0, False))
     scope.add_lets(kernel.lets)
     scope.declare(kernel.axes)
-    _serial_axis(scope, kernel)
+    scope.declare(around)
+    for depth, entry in enumerate(around):
+        scope.bind(entry.name, scope.b.place(depth))
     return _Nest(scope, kernel, plan(scope, kernel)).lowered()
-
-
-def _serial_axis(scope: Scope, kernel: Kernel) -> None:
-    """Binds the axis of the serial loop around the kernel."""
-    for item in chain.from_iterable(phase.items for phase in scope.program.phases):
-        if isinstance(item, Serial) and any(inner is kernel for inner in item.items):
-            scope.declare((item.axis,))
-            scope.bind(item.axis.name, scope.b.step)
-            return
 
 
 class _Nest:

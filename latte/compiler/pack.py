@@ -23,7 +23,7 @@ from latte.compiler.contract_result import emits
 from latte.compiler.contract_view import SUM, Parts, find_parts, recognise
 from latte.compiler.contract_wish import Option, options, work
 from latte.compiler.expression import Axis, Expression, Fold, Load
-from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, Write
+from latte.compiler.ir import Buffer, Group, Item, Kernel, Phase, Program, Serial, Write, kernels
 from latte.compiler.layout import MOVE, beside, best_vectors, blocked, lane_time
 from latte.compiler.lower_access import storage
 from latte.compiler.machine import Machine
@@ -58,27 +58,33 @@ class _Packer:
         self.fresh = {}
         items: list[Item] = []
         for item in phase.items:
-            if isinstance(item, Kernel):
-                items += self._kernel(item)
-            else:
-                items += self._serial(item)
+            items += self._item(item)
         return tuple(items)
 
-    def _serial(self, serial: Serial) -> list[Item]:
-        """Copies of what the loop does not write go in front of it."""
-        written = {write.buffer for kernel in serial.items for write in kernel.writes}
+    def _item(self, item: Item) -> list[Item]:
+        return list(self._kernel(item)) if isinstance(item, Kernel) else self._loop(item)
+
+    def _loop(self, loop: Serial | Group) -> list[Item]:
+        """Copies of what the loop does not write go in front of it; the others belong to the
+        worker where the loop is a group."""
+        written = {write.buffer for kernel in kernels(loop.items) for write in kernel.writes}
         outside: list[Item] = []
-        inside: list[Kernel] = []
-        for kernel in serial.items:
-            for made in self._kernel(kernel):
-                source = _copied(made)
-                steady = source is not None and source not in written
-                if steady and serial.axis.name not in _names(made):
-                    outside.append(made)
-                else:
-                    inside.append(made)
+        inside: list[Item] = []
+        for item in loop.items:
+            for made in self._item(item):
+                free = isinstance(made, Kernel) and _free(made, written)
+                (outside if free else inside).append(made)
         self.fresh = {s: p for s, p in self.fresh.items() if s.split(" ")[0] not in written}
-        return [*outside, replace(serial, items=tuple(inside))]
+        if isinstance(loop, Group):
+            self._make_private(tuple(inside))
+        return [*outside, replace(loop, items=tuple(inside))]
+
+    def _make_private(self, items: tuple[Item, ...]) -> None:
+        for kernel in kernels(items):
+            for write in kernel.writes:
+                if made := self.scratch.get(write.buffer):
+                    own = replace(made, role="private")
+                    self.scratch[made.name] = self.buffers[made.name] = own
 
     def _kernel(self, kernel: Kernel) -> list[Kernel]:
         made = self._packed(kernel) if self._wants(kernel) else [kernel]
@@ -219,8 +225,9 @@ def _copied(kernel: Kernel) -> str | None:
             return None
 
 
-def _names(kernel: Kernel) -> set[str]:
-    """Names of axes around the kernel that the index of a copy depends on."""
-    (write,) = kernel.writes
-    own = {a.name for a in kernel.axes}
-    return {n for entry in write.index if isinstance(entry, Affine) for n in entry.axes()} - own
+def _free(kernel: Kernel, written: set[str]) -> bool:
+    """Whether this is a copy that can stand in front of a loop that writes some buffers."""
+    source, own = _copied(kernel), {a.name for a in kernel.axes}
+    index = (entry for write in kernel.writes for entry in write.index)
+    moving = any(entry.axes() - own for entry in index if isinstance(entry, Affine))
+    return source is not None and source not in written and not moving

@@ -11,18 +11,18 @@ loop, from the loop's start to its end, because each step meets what the one bef
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 from latte.compiler.expression import Load
-from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, expressions, kernels
+from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, expressions, kernels
 from latte.compiler.rewrite import walk
 
 ALIGNMENT = 64  # bytes
 PROCESS = 145 * 2**20  # bytes: Python, NumPy, LLVM and this package, measured
 BYTES = {"f32": 4, "i32": 4, "u8": 1}
-TRANSIENT = frozenset({"value", "kept", "gradient", "scratch"})
+TRANSIENT = frozenset({"value", "kept", "gradient", "scratch", "private"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,19 @@ class _Life:
 
 
 def plan_memory(
-    program: Program, phase: str, *, reuse: bool, keep: frozenset[str] = frozenset()
+    program: Program,
+    phase: str,
+    *,
+    reuse: bool,
+    keep: frozenset[str] = frozenset(),
+    workers: int = 1,
 ) -> Plan:
     """The arena of one phase. Without `reuse` every transient buffer of the *program* has its own
     place, the same in every phase, so that forward, backward and update see one memory. `keep`
-    are buffers to leave readable after the phase."""
+    are buffers to leave readable after the phase. Each of the `workers` has private buffers."""
     if not reuse:
-        return _apart(program)
-    lives = tuple(_lives(program, program.phase(phase), keep))
+        return _apart(program, workers)
+    lives = tuple(_lives(program, program.phase(phase), keep, workers))
     places: list[tuple[_Life, int]] = []
     for life in sorted(lives, key=lambda life: (-life.size, life.first, life.name)):
         places.append((life, _lowest(life, places)))
@@ -62,16 +67,21 @@ def plan_memory(
     return Plan(size, offsets, frozenset(_intact(places)))
 
 
-def peak_bytes(program: Program, phase: str) -> int:
+def peak_bytes(program: Program, phase: str, workers: int = 1) -> int:
     """Bytes of a process that runs a phase: what outlives it, its arena with reuse, and what any
     net needs. What the caller holds (data) is not in it."""
     outside = sum(buffer_bytes(b) for b in program.buffers if not is_transient(b))
-    return PROCESS + outside + plan_memory(program, phase, reuse=True).size
+    return PROCESS + outside + plan_memory(program, phase, reuse=True, workers=workers).size
 
 
 def is_transient(buffer: Buffer) -> bool:
     """Whether a buffer lies in the arena of a phase, and may be gone after it."""
     return buffer.role in TRANSIENT
+
+
+def place_bytes(buffer: Buffer, workers: int) -> int:
+    """Bytes in the arena: a private buffer is there once for each worker."""
+    return buffer_bytes(buffer) * (workers if buffer.role == "private" else 1)
 
 
 def buffer_bytes(buffer: Buffer) -> int:
@@ -98,16 +108,16 @@ def loaded(phase: Phase) -> frozenset[str]:
     return frozenset(name for kernel in kernels(phase.items) for name in reads(kernel))
 
 
-def _apart(program: Program) -> Plan:
+def _apart(program: Program, workers: int) -> Plan:
     offsets: list[tuple[str, int]] = []
     size = 0
     for buffer in filter(is_transient, program.buffers):
         offsets.append((buffer.name, size))
-        size += buffer_bytes(buffer)
+        size += place_bytes(buffer, workers)
     return Plan(size, tuple(offsets), frozenset(name for name, _ in offsets))
 
 
-def _lives(program: Program, phase: Phase, keep: frozenset[str]) -> Iterator[_Life]:
+def _lives(program: Program, phase: Phase, keep: frozenset[str], workers: int) -> Iterator[_Life]:
     transient = {b.name: b for b in program.buffers if is_transient(b)}
     first: dict[str, int] = {}
     last: dict[str, int] = {}
@@ -119,12 +129,11 @@ def _lives(program: Program, phase: Phase, keep: frozenset[str]) -> Iterator[_Li
     end = len(phase.items)
     for name, start in first.items():
         stop = end if name in keep else last[name]
-        yield _Life(name, buffer_bytes(transient[name]), start, stop)
+        yield _Life(name, place_bytes(transient[name], workers), start, stop)
 
 
 def _touched(item: Item) -> list[str]:
-    inner: Iterable[Kernel] = item.items if isinstance(item, Serial) else (item,)
-    return sorted({name for kernel in inner for name in reads(kernel) | writes(kernel)})
+    return sorted({name for kernel in kernels((item,)) for name in reads(kernel) | writes(kernel)})
 
 
 def _lowest(life: _Life, places: list[tuple[_Life, int]]) -> int:

@@ -25,7 +25,18 @@ from latte.compiler.expression import (
     Local,
     Position,
 )
-from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Serial, Write, expressions
+from latte.compiler.ir import (
+    Buffer,
+    Item,
+    Kernel,
+    Phase,
+    Program,
+    Serial,
+    Write,
+    changed,
+    expressions,
+    kernels,
+)
 from latte.compiler.rewrite import rewrite, substitute_axes, walk
 from latte.compiler.simplify import ZERO
 
@@ -46,7 +57,7 @@ def _phase(phase: Phase, buffers: dict[str, Buffer]) -> Phase:
     for item in phase.items:
         if isinstance(item, Serial):
             loop = _Loop(item, buffers)
-            inner = tuple(loop.kernel(kernel) for kernel in item.items)
+            inner = changed(item.items, loop.kernel)
             items += [*loop.before, replace(item, items=inner)]
         else:
             items.append(item)
@@ -63,8 +74,8 @@ class _Loop:
     written: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        kernels = self.serial.items
-        self.written = frozenset(write.buffer for kernel in kernels for write in kernel.writes)
+        inner = kernels(self.serial.items)
+        self.written = frozenset(write.buffer for kernel in inner for write in kernel.writes)
 
     def kernel(self, kernel: Kernel) -> Kernel:
         """The kernel with loads in the place of sums that were taken out."""

@@ -30,7 +30,7 @@ from latte.compiler.expression import (
     Scalar,
     Training,
 )
-from latte.compiler.ir import Buffer, Dim, Item, Kernel, Program, Serial, Write
+from latte.compiler.ir import Buffer, Dim, Group, Item, Kernel, Program, Serial, Write
 from latte.compiler.net import Connection, Ensemble, Join, Moment, Net, Value, View
 
 INFIX = {
@@ -80,16 +80,22 @@ def show_buffer(buffer: Buffer) -> str:
 
 
 def show_item(item: Item) -> str:
-    """A kernel or a serial loop, over several lines."""
+    """A kernel, a serial loop or a group, over several lines."""
     match item:
         case Kernel():
             return _kernel(item)
         case Serial(axis, reverse, items):
-            head = f"serial {axis}{' reversed' if reverse else ''}"
-            body = "\n".join(_kernel(kernel) for kernel in items)
-            return "\n".join([head, *("    " + line for line in body.splitlines())])
+            return _nested(f"serial {axis}{' reversed' if reverse else ''}", items)
+        case Group(axes, items, per):
+            blocks = f" of {per} items" if per else ""
+            return _nested(f"group {', '.join(map(str, axes))}{blocks}", items)
         case _:
             assert_never(item)
+
+
+def _nested(head: str, items: tuple[Item, ...]) -> str:
+    lines = (line for item in items for line in show_item(item).splitlines())
+    return "\n".join([head, *("    " + line for line in lines)])
 
 
 def show(expression: Expression, level: int = 0) -> str:

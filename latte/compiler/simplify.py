@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from latte.compiler.affine import Affine
 from latte.compiler.expression import Apply, Expression, Fold, Let, Local, Number, Position
-from latte.compiler.ir import Kernel, Program, Serial, Write
+from latte.compiler.ir import Kernel, Program, Write, changed
 from latte.compiler.rewrite import rewrite, walk
 
 ZERO, ONE = Number(0.0), Number(1.0)
@@ -30,15 +30,9 @@ def simplify(expression: Expression) -> Expression:
 def simplify_program(program: Program) -> Program:
     """Every kernel of a Program simplified; lets nobody uses are dropped."""
     phases = tuple(
-        replace(phase, items=tuple(_item(item) for item in phase.items)) for phase in program.phases
+        replace(phase, items=changed(phase.items, simplify_kernel)) for phase in program.phases
     )
     return program if phases == program.phases else replace(program, phases=phases)
-
-
-def _item(item: Kernel | Serial) -> Kernel | Serial:
-    if isinstance(item, Serial):
-        return replace(item, items=tuple(simplify_kernel(kernel) for kernel in item.items))
-    return simplify_kernel(item)
 
 
 def simplify_kernel(kernel: Kernel) -> Kernel:

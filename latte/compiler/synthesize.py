@@ -28,6 +28,7 @@ from latte.compiler.ir import (
     Program,
     Role,
     Serial,
+    changed,
     expressions,
     kernels,
 )
@@ -124,12 +125,7 @@ def _numbered(phase: Phase) -> Phase:
         count = counts[kernel.name]
         return kernel if count == 1 else replace(kernel, name=f"{kernel.name}#{count}")
 
-    def item(each: Item) -> Item:
-        if isinstance(each, Serial):
-            return replace(each, items=tuple(name(kernel) for kernel in each.items))
-        return name(each)
-
-    return replace(phase, items=tuple(item(each) for each in phase.items))
+    return replace(phase, items=changed(phase.items, name))
 
 
 def _scalars(phases: Sequence[Phase]) -> tuple[str, ...]:

@@ -97,8 +97,8 @@ class Constant:
 Operand = Union[Value, Constant]
 
 FIRST, LAST = Value("first", I64), Value("last", I64)
-STEP = Value("t", I64)
 TABLE, SCALARS = Value("buffers", POINTER), Value("scalars", POINTER)
+PLACES = Value("places", POINTER)  # i64: where the loops and groups around the kernel are
 
 Operator = Literal[
     "add", "sub", "mul", "div", "rem", "neg", "fma", "sqrt", "abs", "floor", "round",
@@ -247,9 +247,9 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """`void name(ptr buffers, ptr scalars, i64 t, i64 first, i64 last)`: runs units first ..
+    """`void name(ptr buffers, ptr scalars, ptr places, i64 first, i64 last)`: runs units first ..
     last - 1. `pointers` are loaded from the table `buffers` in order; the body sees them by name,
-    and the five arguments as `TABLE, SCALARS, STEP, FIRST, LAST`."""
+    and the five arguments as `TABLE, SCALARS, PLACES, FIRST, LAST`."""
 
     name: str
     pointers: tuple[Pointer, ...]

@@ -9,7 +9,7 @@ index stays inside its axis (by its bounds or by a guard that says so), and stor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from latte.compiler.affine import Affine, as_affine, constant
 from latte.compiler.expression import (
@@ -28,9 +28,20 @@ from latte.compiler.expression import (
     Scalar,
     Training,
 )
-from latte.compiler.ir import Buffer, Kernel, Program, Serial, Write
+from latte.compiler.ir import (
+    Buffer,
+    Group,
+    Item,
+    Kernel,
+    Phase,
+    Program,
+    Serial,
+    Write,
+    expressions,
+    nests,
+)
 from latte.compiler.poly import bounds, one_to_one
-from latte.compiler.rewrite import children
+from latte.compiler.rewrite import children, walk
 from latte.compiler.show import show
 
 
@@ -48,12 +59,50 @@ def find_problems(program: Program) -> Iterator[str]:
     for buffer in program.buffers:
         yield from _dims(buffer)
     for phase in program.phases:
-        for item in phase.items:
-            outer = (item.axis,) if isinstance(item, Serial) else ()
-            for kernel in item.items if isinstance(item, Serial) else (item,):
-                scope = _Scope(buffers, set(program.scalars), outer)
-                for problem in scope.kernel(kernel):
-                    yield f"phase {phase.name}: kernel {kernel.name}: {problem}"
+        for kernel, around in nests(phase.items):
+            scope = _Scope(buffers, set(program.scalars), around)
+            for problem in scope.kernel(kernel):
+                yield f"phase {phase.name}: kernel {kernel.name}: {problem}"
+        for problem in _private(phase, buffers):
+            yield f"phase {phase.name}: {problem}"
+
+
+def _private(phase: Phase, buffers: Mapping[str, Buffer]) -> Iterator[str]:
+    """A private buffer belongs to one item of the phase, in which it lies inside groups; what a
+    group leaves to others is written by one place only."""
+    owner: dict[str, int] = {}
+    for number, item in enumerate(phase.items):
+        for kernel, axes in _grouped((item,), None):
+            private = {n for n in _touched(kernel) & set(buffers) if buffers[n].role == "private"}
+            for name in private:
+                if axes is None:
+                    yield f"kernel {kernel.name}: {name} is private, and no group is around"
+                if owner.setdefault(name, number) != number:
+                    yield f"kernel {kernel.name}: {name} belongs to an earlier item"
+            whole = replace(kernel, axes=(*(axes or ()), *kernel.axes))
+            for write in kernel.writes:
+                if axes and write.buffer not in private and not _one_to_one(whole, write):
+                    yield f"kernel {kernel.name}: two places of the group write {write.buffer}"
+
+
+def _touched(kernel: Kernel) -> set[str]:
+    nodes = (node for expression in expressions(kernel) for node in walk(expression))
+    read = {node.buffer for node in nodes if isinstance(node, Load)}
+    return read | {write.buffer for write in kernel.writes}
+
+
+def _grouped(
+    items: tuple[Item, ...], axes: tuple[Axis, ...] | None
+) -> Iterator[tuple[Kernel, tuple[Axis, ...] | None]]:
+    """Every kernel with the axes of the group around it, None where there is none."""
+    for item in items:
+        match item:
+            case Kernel():
+                yield item, axes
+            case Group(own, inner):
+                yield from _grouped(inner, own)
+            case Serial(_, _, inner):
+                yield from _grouped(inner, axes)
 
 
 def _dims(buffer: Buffer) -> Iterator[str]:

@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -26,7 +27,7 @@ from latte.codegen.interp import IndexOutOfRange, Run
 from latte.codegen.llvm_driver import BARRIER_WORDS, SYMBOL, driver
 from latte.compiler.ir import LOSS, Buffer, Kernel, Phase, Program, commit, kernels
 from latte.compiler.machine import Machine, host
-from latte.compiler.plan_memory import Plan, is_transient, plan_memory
+from latte.compiler.plan_memory import Plan, buffer_bytes, is_transient, place_bytes, plan_memory
 from latte.compiler.vector import FIRST_SCALAR, fault_slot
 from latte.runtime import arrays
 from latte.runtime.arrays import Array, Bytes
@@ -95,14 +96,14 @@ class Native:
                 place[:] = 0xFF
         threads = self._workers.count if compiled.schedule.work(now) >= PARALLEL_WORK else 1
         plan = compiled.schedule
-        if 0 < plan.commit < len(plan.segments):
-            self._call(plan, plan.segments[: plan.commit], threads)
+        first, commit, last = 0, plan.starts[plan.commit], plan.starts[-1]
+        if first < commit < last:
+            self._call(plan, first, commit, threads)
             self._check_fault(compiled)
             if self._diverged(phase):
                 return
-            self._call(plan, plan.segments[plan.commit :], threads)
-        else:
-            self._call(plan, plan.segments, threads)
+            first = commit
+        self._call(plan, first, last, threads)
         self._check_fault(compiled)
 
     def _diverged(self, phase: str) -> bool:
@@ -115,19 +116,16 @@ class Native:
             self._compile(phase)
 
     def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
-        """Runs a phase one kernel (or loop over time) after another: the seconds of each."""
+        """Runs a phase one kernel (or loop, or group) after another: the seconds of each."""
         compiled = self._phases.get(phase) or self._compile(phase)
         self._set_scalars(now)
-        plan, listed = compiled.schedule, kernels(compiled.phase.items)
+        plan = compiled.schedule
         threads = self._workers.count if plan.work(now) >= PARALLEL_WORK else 1
         found = []
-        for first, last, direction in plan.segments.tolist():
-            size = last - first if direction else 1
-            for place in range(first, last, size):
-                part = np.array([[place, place + size, direction]], np.int64)
-                start = perf_counter()
-                self._call(plan, part, threads)
-                found.append((tuple(listed[place : place + size]), perf_counter() - start))
+        for item, (first, last) in zip(compiled.phase.items, pairwise(plan.starts), strict=True):
+            start = perf_counter()
+            self._call(plan, first, last, threads)
+            found.append((kernels((item,)), perf_counter() - start))
         return found
 
     def write(self, buffer: str, values: Array) -> None:
@@ -151,16 +149,16 @@ class Native:
 
     # Running
 
-    def _call(self, plan: Schedule, segments: NDArray[np.int64], threads: int) -> None:
-        phase = self._driver
+    def _call(self, plan: Schedule, first: int, last: int, threads: int) -> None:
+        phase, far = self._driver, plan.table_bytes
         words = (
-            segments.ctypes.data, len(segments), plan.records.ctypes.data,
-            self._scalars.ctypes.data, self._barrier.ctypes.data,
+            plan.steps.ctypes.data, first, last, self._scalars.ctypes.data,
+            self._barrier.ctypes.data,
         )  # fmt: skip
         if threads == 1:
-            phase(*words, 0, 1)
+            phase(*words, 0, 1, far)
         else:
-            self._workers.run(lambda thread: phase(*words, thread, threads))
+            self._workers.run(lambda thread: phase(*words, thread, threads, far))
 
     def _set_scalars(self, now: Run) -> None:
         """Fills the block of slots that every kernel reads (`compiler/vector.py`)."""
@@ -178,8 +176,7 @@ class Native:
         table, index = int(self._scalars[slot]), int(self._scalars[slot + 1])
         if table == 0:
             return
-        starts = compiled.schedule.records[:, 1].tolist()
-        kernel = kernels(compiled.phase.items)[starts.index(table)]
+        kernel = kernels(compiled.phase.items)[compiled.schedule.kernel_of(table)]
         raise IndexOutOfRange(f"index {index} in `{kernel.origin or kernel.name}`")
 
     # Making
@@ -189,15 +186,16 @@ class Native:
         """`latte.phase` as a callable that lets other Python threads run."""
         address = self._jit.function(SYMBOL, driver(self._machine.architecture))
         long, pointer = ctypes.c_int64, ctypes.c_void_p
-        kind = ctypes.CFUNCTYPE(None, pointer, long, pointer, pointer, pointer, long, long)
+        kind = ctypes.CFUNCTYPE(None, pointer, long, long, pointer, pointer, long, long, long)
         return kind(address)
 
     def _compile(self, name: str) -> _Compiled:
         phase = self._program.phase(name)
         entries = self._jit.entries(self._program, phase, self._lower)
         plan = plan_memory(
-            self._program, name, reuse=name not in READABLE and not self._guard, keep=self._keep
-        )
+            self._program, name, reuse=name not in READABLE and not self._guard, keep=self._keep,
+            workers=self._workers.count,
+        )  # fmt: skip
         places = self._arena("readable" if name in READABLE else "lean", plan)
         batch = max(
             (a.size for b in self._program.buffers for a in b.axes if a.symbol == "n"), default=1
@@ -206,7 +204,11 @@ class Native:
             name: (place.ctypes.data, place.ctypes.data + place.nbytes)
             for name, place in (*self._persistent.items(), *places.items())
         }
-        built = schedule(phase, entries, ranges, batch, commit(self._program, phase))
+        private = {b.name: buffer_bytes(b) for b in self._program.buffers if b.role == "private"}
+        built = schedule(
+            phase, entries, ranges, private, batch=batch, threads=self._workers.count,
+            commit=commit(self._program, phase),
+        )  # fmt: skip
         compiled = self._phases[name] = _Compiled(phase, built, places, plan.intact)
         return compiled
 
@@ -223,13 +225,23 @@ class Native:
             size = plan.size if kind == "readable" else self._lean_size()
             self._arenas[kind] = arrays.allocate(size)
         block = self._arenas[kind]
-        sizes = {buffer.name: arrays.stored_bytes(buffer) for buffer in self._program.buffers}
-        return {name: block[at : at + sizes[name]] for name, at in plan.offsets}
+        return {
+            name: block[at : at + self._bytes(self._buffers[name])] for name, at in plan.offsets
+        }
+
+    def _bytes(self, buffer: Buffer) -> int:
+        """As stored; a private buffer is there for every worker, on cache lines of its own."""
+        if buffer.role == "private":
+            return place_bytes(buffer, self._workers.count)
+        return arrays.stored_bytes(buffer)
 
     def _lean_size(self) -> int:
         """Bytes of the largest of the phases that share memory; only what is touched is used."""
         names = [phase.name for phase in self._program.phases if phase.name not in READABLE]
-        plans = (plan_memory(self._program, n, reuse=True, keep=self._keep) for n in names)
+        plans = (
+            plan_memory(self._program, n, reuse=True, keep=self._keep, workers=self._workers.count)
+            for n in names
+        )
         return max(plan.size for plan in plans)
 
     @cached_property
@@ -242,7 +254,7 @@ class Native:
         return self._guarded[kind]
 
     def _places(self, buffers: Iterable[Buffer]) -> Places:
-        sizes = {buffer.name: arrays.stored_bytes(buffer) for buffer in buffers}
+        sizes = {buffer.name: self._bytes(buffer) for buffer in buffers}
         if self._guard:
             places = {name: arrays.guarded(size) for name, size in sizes.items()}
             for name, place in places.items():

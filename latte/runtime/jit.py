@@ -15,18 +15,19 @@ from functools import cached_property
 
 from latte.codegen.llvm import module
 from latte.codegen.llvm_object import PASSES, Loader, Target, compile_object, host_target
-from latte.compiler.ir import Kernel, Phase, Program, kernels
+from latte.compiler.expression import Axis
+from latte.compiler.ir import Kernel, Phase, Program, kernels, nests
 from latte.compiler.machine import Machine
 from latte.compiler.plan_memory import loaded, writes
 from latte.compiler.vector import Lowered, Units
 from latte.runtime.cache import Cache, key, source_version
 
-Lower = Callable[[Kernel, Program, Machine], Lowered]
+Lower = Callable[[Kernel, Program, Machine, tuple[Axis, ...]], Lowered]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One kernel as machine code: `void address(buffers, scalars, t, first, last)`."""
+    """One kernel as machine code: `void address(buffers, scalars, places, first, last)`."""
 
     address: int
     buffers: tuple[str, ...]
@@ -64,8 +65,8 @@ class Jit:
         if stored is not None and (found := self._stored(stored)) is not None:
             return found
         entries, saved = [], []
-        for kernel in kernels(phase.items):
-            lowered = lower(kernel, program, self._machine)
+        for kernel, around in nests(phase.items):
+            lowered = lower(kernel, program, self._machine, around)
             symbol, text = _named(lowered, self._machine)
             address = self._address(symbol, symbol, text)
             entries.append(Entry(address, lowered.buffers, lowered.units))

@@ -4,6 +4,7 @@ In: a phase's kernels as machine code, the address of every buffer.  Out: arrays
 
     a = f(x); b = g(x); c = h(a, b)     ->     f; g; wait, h
     small: d = k(c)                     ->     wait, k on the first thread alone
+    group: e = l(d); f = m(e)           ->     wait, l and m for every place of my share
 
 Threads meet before a kernel only if it touches bytes that another one since the last meeting wrote,
 or writes bytes that another one read. That is asked of addresses, so buffers that share memory one
@@ -12,15 +13,17 @@ after the other are seen too. None of it changes a bit of any result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latte.codegen.interp import Run
-from latte.codegen.llvm_driver import Record, Segment
-from latte.compiler.ir import Item, Kernel, Phase, Serial
+from latte.codegen.llvm_driver import STEPS, WORDS, Call, Loop, Step
+from latte.compiler.ir import Group, Item, Kernel, Phase, Serial, kernels
 from latte.compiler.plan_memory import reads, writes
 from latte.runtime.jit import Entry
 
@@ -30,29 +33,43 @@ Range = tuple[int, int]  # addresses of the first byte, and of the first byte be
 Ranges = Mapping[str, Range]
 Words = NDArray[np.int64]
 
+TABLE = 6  # the word of a call with its argument table
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What `latte.phase` reads, and the work of one item and of a whole call (all steps once).
-    `commit` segments come before the first kernel that changes a parameter."""
+    """What `latte.phase` reads: `steps`, and `tables` for one thread after another; the work of one
+    item and of a whole call (all steps of time once). `starts` are the steps at which the phase's
+    items begin, and the number of steps; `commit` is the first item that changes a parameter."""
 
-    segments: Words
-    records: Words
+    steps: Words
     tables: Words
+    starts: tuple[int, ...]
     item_work: float
     fixed_work: float
     serial: bool
     commit: int
+
+    @property
+    def table_bytes(self) -> int:
+        """From one thread's argument tables to the next one's."""
+        return int(self.tables.strides[0])
 
     def work(self, now: Run) -> float:
         """About how many elementary operations a call takes."""
         steps = now.steps if self.serial else 1
         return steps * (self.item_work * now.items + self.fixed_work)
 
+    def kernel_of(self, table: int) -> int:
+        """The number of the kernel whose argument table, of any thread, has this address."""
+        offset = (table - self.tables.ctypes.data) % self.table_bytes + self.tables.ctypes.data
+        calls = [step for step in self.steps.tolist() if step[0] == 0]
+        return [step[TABLE] for step in calls].index(offset)
+
 
 @dataclass(frozen=True, slots=True)
-class _Touch:
-    """What one kernel reads and writes, and whether it runs on the first thread alone."""
+class Touch:
+    """What one kernel or group reads and writes, and whether the first thread runs it alone."""
 
     read: tuple[Range, ...]
     written: tuple[Range, ...]
@@ -60,38 +77,46 @@ class _Touch:
 
 
 def schedule(
-    phase: Phase, entries: Sequence[Entry], ranges: Ranges, batch: int, commit: int
+    phase: Phase,
+    entries: Sequence[Entry],
+    ranges: Ranges,
+    private: Mapping[str, int],
+    *,
+    batch: int,
+    threads: int,
+    commit: int,
 ) -> Schedule:
-    """The records of a phase; `batch` is the compiled largest number of items, `commit` the first
-    item that changes a parameter."""
-    tables, starts = _argument_tables(entries, ranges)
-    touches = _touches(phase, entries, ranges, batch)
-    before = _segments(phase.items[:commit], 0)
-    segments = (*before, *_segments(phase.items[commit:], before[-1].last if before else 0))
-    waits = _waits(touches, segments)
-    rows = [
-        Record(
-            entry.address, start, entry.units.fixed, entry.units.batched, touch.alone, wait
-        ).words()
-        for entry, start, touch, wait in zip(entries, starts, touches, waits, strict=True)
-    ]
-    work = [(e.units.batched, float(e.units.fixed * max(e.units.points, 1))) for e in entries]
+    """The steps of a phase. `private` says for each private buffer how far a worker's own lies
+    from that of the one before; `batch` is the compiled largest number of items, `commit` the
+    first item that changes a parameter."""
+    tables, starts = _argument_tables(entries, ranges, private, threads)
+    maker = _Maker(ranges, batch, iter(zip(entries, starts, strict=True)))
+    begins = []
+    for item in phase.items:
+        begins.append(len(maker.steps))
+        maker.item(item, 0)
+    waits = meetings(maker.walk)
+    steps = [replace(step, wait=number in waits).words() for number, step in enumerate(maker.steps)]
     return Schedule(
-        np.array([segment.words() for segment in segments], np.int64).reshape(-1, 3),
-        np.array(rows, np.int64).reshape(-1, 6),
+        np.array(steps, np.int64).reshape(-1, WORDS),
         tables,
-        sum(amount for batched, amount in work if batched),
-        sum(amount for batched, amount in work if not batched),
-        any(segment.direction for segment in segments),
-        len(before),
+        (*begins, len(steps)),
+        maker.item_work,
+        maker.fixed_work,
+        any(isinstance(item, Serial) and item.axis.symbol for item in phase.items),
+        commit,
     )
 
 
-def _argument_tables(entries: Sequence[Entry], ranges: Ranges) -> tuple[Words, list[int]]:
-    """The addresses of every kernel's buffers one after another, and where each list begins. A
-    kernel without buffers still has a word of its own: the address tells kernels apart."""
-    rows = [[ranges[name][0] for name in entry.buffers] or [0] for entry in entries]
-    tables = np.array([word for row in rows for word in row] or [0], np.int64)
+def _argument_tables(
+    entries: Sequence[Entry], ranges: Ranges, private: Mapping[str, int], threads: int
+) -> tuple[Words, list[int]]:
+    """For each thread the addresses of every kernel's buffers one after another, and where each
+    list of the first thread begins. A kernel without buffers still has a word of its own: the
+    address tells kernels apart."""
+    rows = [[(ranges[n][0], private.get(n, 0)) for n in e.buffers] or [(0, 0)] for e in entries]
+    words = [word for row in rows for word in row] or [(0, 0)]
+    tables = np.array([[at + thread * far for at, far in words] for thread in range(threads)])
     starts, at = [], tables.ctypes.data
     for row in rows:
         starts.append(at)
@@ -99,58 +124,91 @@ def _argument_tables(entries: Sequence[Entry], ranges: Ranges) -> tuple[Words, l
     return tables, starts
 
 
-def _touches(
-    phase: Phase, entries: Sequence[Entry], ranges: Ranges, batch: int
-) -> tuple[_Touch, ...]:
-    found = []
-    for kernel, entry in zip(_kernels(phase.items), entries, strict=True):
-        small = entry.units.count(batch) * max(entry.units.points, 1) < ALONE_WORK
-        found.append(
-            _Touch(
-                tuple(ranges[name] for name in sorted(reads(kernel))),
-                tuple(ranges[name] for name in sorted(writes(kernel))),
-                small or entry.units.count(batch) == 1,
-            )
-        )
-    return tuple(found)
+@dataclass(slots=True)
+class _Maker:
+    """Collects the steps of items, and in `walk` how threads go through them: (number of a step,
+    what it touches), a loop in order twice, because its last steps meet its first ones."""
 
+    ranges: Ranges
+    batch: int
+    entries: Iterator[tuple[Entry, int]]
+    steps: list[Step] = field(default_factory=list)
+    walk: list[tuple[int, Touch]] = field(default_factory=list)
+    item_work: float = 0
+    fixed_work: float = 0
 
-def _kernels(items: Sequence[Item]) -> list[Kernel]:
-    return [k for item in items for k in (item.items if isinstance(item, Serial) else (item,))]
+    def item(self, item: Item, depth: int, places: float = 1, per_item: float = 0) -> None:
+        """Adds a kernel, loop or group; `places` of loops around it, some for each item."""
+        match item:
+            case Kernel():
+                self._call(item, places, per_item)
+            case Serial():
+                self._serial(item, depth, places, per_item)
+            case Group():
+                self._group(item, depth, places)
+            case _:
+                assert_never(item)
 
-
-def _segments(items: Sequence[Item], at: int) -> list[Segment]:
-    """Neighbouring kernels in one segment, each serial loop in one of its own; `at` is the number
-    of the first kernel."""
-    found: list[Segment] = []
-    for item in items:
-        size = len(item.items) if isinstance(item, Serial) else 1
-        direction = 0 if isinstance(item, Kernel) else 2 if item.reverse else 1
-        if direction == 0 and found and found[-1].direction == 0:
-            found[-1] = Segment(found[-1].first, at + size, 0)
+    def _call(self, kernel: Kernel, places: float, per_item: float) -> None:
+        entry, table = next(self.entries)
+        units = entry.units
+        work = float(units.fixed * max(units.points, 1)) * places
+        if units.batched or per_item:
+            self.item_work += work * (per_item or 1)
         else:
-            found.append(Segment(at, at + size, direction))
-        at += size
-    return found
+            self.fixed_work += work
+        count = units.count(self.batch)
+        alone = count == 1 or count * max(units.points, 1) < ALONE_WORK
+        self.walk.append((len(self.steps), self._touch((kernel,), alone)))
+        self.steps.append(Call(entry.address, table, units.fixed, units.batched, alone, False))
+
+    def _serial(self, loop: Serial, depth: int, places: float, per_item: float) -> None:
+        number, start = len(self.steps), len(self.walk)
+        timed = loop.axis.symbol == "t"
+        per = STEPS if timed else 1 if loop.axis.symbol == "n" else 0
+        made = Loop(0, depth, loop.axis.size, per, (), loop.reverse, False, False, False)
+        self.steps.append(made)
+        for item in loop.items:
+            self.item(item, depth + 1, places * (1 if timed else loop.axis.size), per_item)
+        self.steps[number] = replace(made, end=len(self.steps))
+        self.walk += self.walk[start:]
+
+    def _group(self, group: Group, depth: int, places: float) -> None:
+        number, start = len(self.steps), len(self.walk)
+        first, *inner = (a.size for a in group.axes)
+        count = prod((first, *inner))
+        made = Loop(0, depth, first, group.per, tuple(inner), False, True, count == 1, False)
+        self.steps.append(made)
+        per_item = prod(inner) / group.per if group.per else 0.0
+        for item in group.items:
+            self.item(item, depth + len(group.axes), places * (1 if per_item else count), per_item)
+        self.steps[number] = replace(made, end=len(self.steps))
+        del self.walk[start:]
+        self.walk.append((number, self._touch(kernels(group.items), count == 1)))
+
+    def _touch(self, inside: Sequence[Kernel], alone: bool) -> Touch:
+        read = {name for kernel in inside for name in reads(kernel)}
+        written = {name for kernel in inside for name in writes(kernel)}
+        return Touch(
+            tuple(self.ranges[name] for name in sorted(read)),
+            tuple(self.ranges[name] for name in sorted(written)),
+            alone,
+        )
 
 
-def _waits(touches: Sequence[_Touch], segments: Sequence[Segment]) -> list[bool]:
-    """Before which kernels the threads meet. A serial loop is walked twice: what its last kernels
-    did in one step is met by its first ones in the next."""
-    waits = [False] * len(touches)
-    pending: list[_Touch] = []
-    for segment in segments:
-        for _ in range(2 if segment.direction else 1):
-            for number in range(segment.first, segment.last):
-                touch = touches[number]
-                if waits[number] or any(_conflict(touch, other) for other in pending):
-                    waits[number] = True
-                    pending = []
-                pending.append(touch)
-    return waits
+def meetings(walk: Iterable[tuple[int, Touch]]) -> frozenset[int]:
+    """The steps before which the threads meet, from the order in which they go through them."""
+    waits: set[int] = set()
+    pending: list[Touch] = []
+    for number, touch in walk:
+        if number in waits or any(_conflict(touch, other) for other in pending):
+            waits.add(number)
+            pending = []
+        pending.append(touch)
+    return frozenset(waits)
 
 
-def _conflict(later: _Touch, earlier: _Touch) -> bool:
+def _conflict(later: Touch, earlier: Touch) -> bool:
     if later.alone and earlier.alone:
         return False
     return (

@@ -17,7 +17,7 @@ _alive: list[Any] = []
 
 
 def compile_functions(functions: Sequence[Function], fma: bool = True) -> list[Any]:
-    """Callables (table, scalars, t, first, last) for the functions."""
+    """Callables (table, scalars, places, first, last) for the functions."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     text = module(functions, fma)
@@ -36,7 +36,7 @@ def compile_functions(functions: Sequence[Function], fma: bool = True) -> list[A
     engine.finalize_object()
     _alive.append(engine)
     long, pointer = ctypes.c_longlong, ctypes.c_void_p
-    kind = ctypes.CFUNCTYPE(None, pointer, pointer, long, long, long)
+    kind = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, long, long)
     return [kind(engine.get_function_address(function.name)) for function in functions]
 
 
@@ -51,8 +51,13 @@ def aligned(count: int, kind: str = "f4", fill: float | None = None) -> NDArray[
 
 
 def call(
-    function: Any, arrays: Sequence[NDArray[Any]], scalars: NDArray[np.int64], t: int, units: range
+    function: Any,
+    arrays: Sequence[NDArray[Any]],
+    scalars: NDArray[np.int64],
+    around: Sequence[int],
+    units: range,
 ) -> None:
-    """Runs some units on the arrays."""
+    """Runs some units on the arrays; `around` is where the loops around the kernel are."""
+    places = np.array([*around, 0], np.int64)
     table = np.array([array.ctypes.data for array in arrays] or [0], np.int64)
-    function(table.ctypes.data, scalars.ctypes.data, t, units.start, units.stop)
+    function(table.ctypes.data, scalars.ctypes.data, places.ctypes.data, units.start, units.stop)

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latte.codegen import interp
-from latte.compiler.ir import Buffer, Kernel, Program, Serial
+from latte.compiler.expression import Axis
+from latte.compiler.ir import Buffer, Kernel, Program, Serial, nests
+from latte.compiler.ir import kernels as kernels_of
 from latte.compiler.lower import lower
 from latte.compiler.lower_access import storage
 from latte.compiler.machine import Machine, host
@@ -17,7 +19,7 @@ from tests.backends.jit import aligned, call, compile_functions
 
 KINDS = {"f32": "f4", "i32": "i4", "u8": "u1"}
 Arrays = dict[str, NDArray[Any]]
-Lowering = Callable[[Kernel, Program, Machine], Lowered]
+Lowering = Callable[[Kernel, Program, Machine, tuple[Axis, ...]], Lowered]
 
 
 def machine(width: int | None = None) -> Machine:
@@ -63,30 +65,29 @@ def run_lowered(
 ) -> NDArray[np.int64]:  # fmt: skip
     """Runs a phase on logical arrays, changed in place; gives the scalars block with its faults.
     `reverse_units` runs the units one by one, last to first: it must not matter."""
-    kernels = [
-        kernel for item in program.phase(phase).items
-        for kernel in (item.items if isinstance(item, Serial) else (item,))
-    ]  # fmt: skip
-    lowered = [lowering(kernel, program, machine(width)) for kernel in kernels]
+    every = list(nests(program.phase(phase).items))
+    kernels = [kernel for kernel, _ in every]
+    lowered = [lowering(kernel, program, machine(width), around) for kernel, around in every]
     functions = compile_functions([_renamed(low, i) for i, low in enumerate(lowered)], host().fma)
     ready = {id(k): (low, f) for k, low, f in zip(kernels, lowered, functions, strict=True)}
     stored, block = pack(program, arrays), scalars(program, now)
 
-    def run(kernel: Kernel, t: int) -> None:
+    def run(kernel: Kernel, *around: int) -> None:
         low, function = ready[id(kernel)]
         total = low.units.count(now.items)
         spans = [range(u, u + 1) for u in reversed(range(total))] if reverse_units else []
         for span in spans or [range(total)]:
-            call(function, [stored[name] for name in low.buffers], block, t, span)
+            call(function, [stored[name] for name in low.buffers], block, around, span)
 
     for item in program.phase(phase).items:
         if isinstance(item, Serial):
             steps = range(interp.length(item.axis, now))
             for t in reversed(steps) if item.reverse else steps:
-                for kernel in item.items:
+                for kernel in kernels_of(item.items):
                     run(kernel, t)
         else:
-            run(item, 0)
+            assert isinstance(item, Kernel)
+            run(item)
     for buffer in program.buffers:
         arrays[buffer.name][...] = stored[buffer.name][places(buffer)]
     return block

@@ -21,7 +21,7 @@ def run(body: Body, count: int = 32, fma: bool = True) -> np.ndarray:
     [function] = compile_functions([b.function()], fma)
     x, out = aligned(count), aligned(count, fill=-1.0)
     x[:] = np.arange(count)
-    call(function, [x, out], np.zeros(8, np.int64), 3, range(1))
+    call(function, [x, out], np.zeros(8, np.int64), (3,), range(1))
     return out
 
 
@@ -41,10 +41,10 @@ def test_masks_touch_no_other_lane(lanes: int) -> None:
 
 def test_a_masked_scalar_may_lie_outside() -> None:
     def body(b: Builder, x: Term, out: Term) -> None:
-        absent = b.step > 5
-        b.store(b.load(x, b.step * (1 << 40), mask=absent), out, 0)
-        b.store(9.0, out, b.step * (1 << 40), mask=absent)
-        b.store(b.load(x, b.step, mask=b.step > 2), out, 1)
+        absent = b.place(0) > 5
+        b.store(b.load(x, b.place(0) * (1 << 40), mask=absent), out, 0)
+        b.store(9.0, out, b.place(0) * (1 << 40), mask=absent)
+        b.store(b.load(x, b.place(0), mask=b.place(0) > 2), out, 1)
 
     assert run(body)[:3].tolist() == [0, 3, -1]
 
@@ -97,13 +97,13 @@ def test_reductions_add_in_one_order() -> None:
 def test_loops_variables_and_branches() -> None:
     def body(b: Builder, x: Term, out: Term) -> None:
         total, places = b.variable(F32, 0.0), b.variable(I32, 0)
-        with b.loop(b.step, 10, 2) as place:
+        with b.loop(b.place(0), 10, 2) as place:
             with b.when(b.load(x, place) > 6.0):
                 total.set(total.value + b.load(x, place))
             with b.otherwise():
                 places.set(places.value + 1)
             b.prefetch(x, place + 4)
-        with b.loop(10, b.step):
+        with b.loop(10, b.place(0)):
             total.set(-1.0)
         b.store(total.value, out, 0)
         b.store(b.convert(places.value, "f32"), out, 1)

@@ -33,7 +33,7 @@ def _apply(name: str, x: Floats, y: Floats | None = None, lanes: int = LANES) ->
     if y is not None:
         second[: len(x)] = y
     [function] = compile_functions([_function(name, lanes)], host().fma)
-    call(function, [first, second, out], np.zeros(8, np.int64), 0, range(count // lanes))
+    call(function, [first, second, out], np.zeros(8, np.int64), (), range(count // lanes))
     return np.asarray(out[: len(x)])
 
 

@@ -11,7 +11,8 @@ import pytest
 from latte.codegen import interp
 from latte.codegen.interp import Run
 from latte.compiler import contract, lower
-from latte.compiler.ir import Kernel, Program
+from latte.compiler.expression import Axis
+from latte.compiler.ir import Kernel, Program, nests
 from latte.compiler.isolate import isolate
 from latte.compiler.layout import layout
 from latte.compiler.machine import Machine
@@ -128,16 +129,16 @@ def test_what_is_recognised() -> None:
     for program in programs:
         ready = prepared(program, machine())
         for phase in ready.phases:
-            for item in phase.items:
-                for kernel in item.items if not isinstance(item, Kernel) else (item,):
-                    tiled = contract.lower(kernel, ready, machine()) is not None
-                    counts["tiled" if tiled else "map"] += 1
+            for kernel, around in nests(phase.items):
+                tiled = contract.lower(kernel, ready, machine(), around) is not None
+                counts["tiled" if tiled else "map"] += 1
     assert counts["tiled"] == 9
 
 
-def lowering(kernel: Kernel, program: Program, here: Machine) -> Lowered:
+def lowering(kernel: Kernel, program: Program, here: Machine, around: tuple[Axis, ...]) -> Lowered:
     """As the compiler does: register tiles where they fit."""
-    return contract.lower(kernel, program, here) or lower.lower(kernel, program, here)
+    tiled = contract.lower(kernel, program, here, around)
+    return tiled or lower.lower(kernel, program, here, around)
 
 
 def prepared(program: Program, here: Machine) -> Program:
@@ -169,7 +170,10 @@ def check(
         expected[name][...] = array
     got = random_arrays(ready) | {name: array.copy() for name, array in arrays.items()}
     interp.run(program, "forward", expected, now)
-    run_lowered(ready, "forward", got, now, width, lowering=lambda k, p, _: lowering(k, p, here))
+    run_lowered(
+        ready, "forward", got, now, width,
+        lowering=lambda kernel, program, _, around: lowering(kernel, program, here, around),
+    )  # fmt: skip
     for buffer in program.buffers:
         whole, array = expected[buffer.name], got[buffer.name]
         if buffer.axes and buffer.axes[0].symbol == "n":

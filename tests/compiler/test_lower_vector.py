@@ -58,7 +58,7 @@ def test_maximum_keeps_nan_with_one_select_where_it_can() -> None:
 def test_conditions_and_variables_show() -> None:
     b = Builder("either")
     target, total = b.pointer("b0"), b.variable(b.scalar(4).type, 0.0)
-    with b.when(b.step > 2):
+    with b.when(b.place(0) > 2):
         total.set(total.value + 1.0)
     with b.otherwise():
         total.set(2.0)

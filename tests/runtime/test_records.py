@@ -2,17 +2,16 @@
 
 import pytest
 
-from latte.codegen.llvm_driver import Segment
-from latte.runtime.records import _Touch, _waits
+from latte.runtime.records import Touch, meetings
 
 PLACES = {name: (64 * k, 64 * k + 64) for k, name in enumerate("abcdef")}
 
 
-def touch(text: str) -> _Touch:
+def touch(text: str) -> Touch:
     """`ab>c` reads a and b and writes c; `!` in front: on the first thread alone."""
     read, _, written = text.removeprefix("!").partition(">")
     places = (tuple(PLACES[name] for name in names) for names in (read, written))
-    return _Touch(*places, text.startswith("!"))
+    return Touch(*places, text.startswith("!"))
 
 
 @pytest.mark.parametrize(
@@ -30,22 +29,23 @@ def touch(text: str) -> _Touch:
 )
 def test_kernels_one_after_another(kernels: str, expected: str) -> None:
     touches = [touch(text) for text in kernels.split()]
-    waits = _waits(touches, [Segment(0, len(touches), 0)])
-    assert "".join("w" if wait else "." for wait in waits) == expected
+    waits = meetings(enumerate(touches))
+    assert "".join("w" if number in waits else "." for number in range(len(touches))) == expected
 
 
 def test_a_loop_over_time_meets_its_own_last_step() -> None:
-    touches = [touch(text) for text in ("ab>c", "c>b", "b>d")]
-    assert _waits(touches, [Segment(0, 3, 1)]) == [False, True, True]  # the second meeting serves
-    touches = [touch(text) for text in ("b>c", "c>a", "e>b")]
-    assert _waits(touches, [Segment(0, 3, 0)]) == [False, True, False]
-    assert _waits(touches, [Segment(0, 3, 2)]) == [True, True, False]
-    assert _waits([touch("a>b")], [Segment(0, 1, 1)]) == [True]
-    assert _waits([touch("!b>b")], [Segment(0, 1, 1)]) == [False]
+    def waits(text: str) -> frozenset[int]:
+        return meetings(2 * list(enumerate(touch(part) for part in text.split())))
+
+    assert waits("ab>c c>b b>d") == {1, 2}  # the second meeting serves
+    assert meetings(enumerate(touch(part) for part in ("b>c", "c>a", "e>b"))) == {1}
+    assert waits("b>c c>a e>b") == {0, 1}
+    assert waits("a>b") == {0}
+    assert waits("!b>b") == frozenset()
 
 
 def test_overlapping_memory_of_different_buffers_counts() -> None:
-    first, second = _Touch((), ((0, 100),), False), _Touch((), ((96, 200),), False)
-    apart = _Touch((), ((100, 200),), False)
-    assert _waits([first, second], [Segment(0, 2, 0)]) == [False, True]
-    assert _waits([first, apart], [Segment(0, 2, 0)]) == [False, False]
+    first, second = Touch((), ((0, 100),), False), Touch((), ((96, 200),), False)
+    apart = Touch((), ((100, 200),), False)
+    assert meetings(enumerate([first, second])) == {1}
+    assert meetings(enumerate([first, apart])) == frozenset()
