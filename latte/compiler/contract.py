@@ -32,7 +32,7 @@ def lower(
     """The code of a contraction for this machine, or None where another lowering must do.
     `around` are the axes of the loops and groups it is in, the outermost first."""
     contraction = recognise(kernel, program)
-    if contraction is None or not emits(contraction.result):
+    if contraction is None or not emits(contraction):
         return None
     chosen = plan(contraction, machine)
     if chosen is None:

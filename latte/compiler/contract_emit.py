@@ -18,11 +18,14 @@ from itertools import product
 
 from latte.compiler.affine import Affine
 from latte.compiler.builder import Accumulator, Builder
+from latte.compiler.contract_access import known
 from latte.compiler.contract_integers import difference, digits, least, less, most, share
 from latte.compiler.contract_plan import Plan, Tiles
-from latte.compiler.contract_result import additive, evaluate
-from latte.compiler.contract_view import SUM, Access, Contraction
-from latte.compiler.expression import Axis, Expression, Load, Scalar
+from latte.compiler.contract_result import Registers, additive
+from latte.compiler.contract_view import RESULT, SUM, Access, Contraction, Output
+from latte.compiler.expression import Axis, Expression, Load, Position, Random, Scalar
+from latte.compiler.lower_random import drawn
+from latte.compiler.lower_scope import Value
 from latte.compiler.values import Integer, Term
 from latte.compiler.vector import (
     BYTES,
@@ -30,6 +33,7 @@ from latte.compiler.vector import (
     SLOT_ITEMS,
     SLOT_STEPS,
     Function,
+    Kind,
     Type,
 )
 
@@ -47,8 +51,9 @@ def emit(
     `around` the axes of the loops it is in."""
     b = Builder(name)
     names = tuple(dict.fromkeys(access.buffer for access in contraction.accesses))
+    written = {output.target.buffer for output in contraction.outputs}
     pointers = {
-        buffer: b.pointer(f"b{number}", readonly=buffer != contraction.target.buffer)
+        buffer: b.pointer(f"b{number}", readonly=buffer not in written)
         for number, buffer in enumerate(names)
     }
     nest = _Nest(b, contraction, plan, width, pointers, scalars, around)
@@ -253,16 +258,21 @@ class _Nest:
             self._fill(tile, self._initial)
         if first is not True:
             with self.b.otherwise():
-                self._fill(tile, lambda point: self._load(self.contraction.target, point))
+                self._fill(tile, self._unfinished)
 
     def _fill(self, tile: dict[Point, Accumulator], value: Callable[[Point], Term]) -> None:
         for point, accumulator in tile.items():
             accumulator.set(value(point))
 
+    def _unfinished(self, point: Point) -> Term:
+        """What the chunk before left."""
+        assert self.contraction.partial is not None
+        return self._load(self.contraction.partial, point)
+
     def _initial(self, point: Point) -> Term:
         """What an accumulator starts from: the terms beside the sum, else 0."""
         terms = additive(self.contraction.result)
-        values = [self._evaluate(term, point, None) for term in terms or ()]
+        values = [self._at(point).real(term, self.width) for term in terms or ()]
         if self.contraction.add and terms is not None:
             values.append(self._load(self.contraction.target, point))
         if not values:
@@ -305,41 +315,65 @@ class _Nest:
             accumulator.set(self.b.fma(self._wide(value), last, accumulator.value))
 
     def _finish_tile(self, tile: dict[Point, Accumulator]) -> None:
-        if additive(self.contraction.result) is not None:
-            self._store(tile, lambda _, value: value)
-            return
+        partial = self.contraction.partial
         last = self._together(self.last_chunk)
+        if last is True or self._plain:
+            self._finish(tile)
+            return
+        assert partial is not None
         with self.b.when(last):
-            self._store(tile, self._made_of_sum)
-        if last is not True:
-            with self.b.otherwise():
-                self._store(tile, lambda _, value: value)
+            self._finish(tile)
+        with self.b.otherwise():
+            for point, accumulator in tile.items():
+                self._store(partial, point, accumulator.value)
 
-    def _made_of_sum(self, point: Point, value: Term) -> Term:
-        made = self._evaluate(self.contraction.result, point, value)
-        return made + self._load(self.contraction.target, point) if self.contraction.add else made
+    @property
+    def _plain(self) -> bool:
+        """Whether the accumulators are stored as they are."""
+        values = [output.value for output in self.contraction.outputs]
+        return values == [RESULT] and additive(self.contraction.result) is not None
 
-    def _store(self, tile: dict[Point, Accumulator], made: Callable[[Point, Term], Term]) -> None:
-        target, past = self.contraction.target, self.plan.passing
-        alignment = BYTES["f32"] * (self.width if past else 1)
+    def _finish(self, tile: dict[Point, Accumulator]) -> None:
+        """All outputs of all places; what a place reads it reads before it writes."""
         for point, accumulator in tile.items():
-            place = self._place(target, point)
-            value = self._wide(made(point, accumulator.value))
-            pointer = self.pointers[target.buffer]
-            self.b.store(value, pointer, place, alignment=alignment, nontemporal=past)
+            at = self._at(point)
+            at.known[SUM] = accumulator.value
+            started = additive(self.contraction.result) is not None
+            at.known[RESULT] = at.value(SUM if started else self.contraction.result)
+            outputs = self.contraction.outputs
+            made = [self._made(output, at, point, started) for output in outputs]
+            for output, value in zip(outputs, made, strict=True):
+                self._store(output.target, point, value)
 
-    def _evaluate(self, expression: Expression, point: Point, total: Term | None) -> Term:
-        def leaf(node: Expression) -> Term:
+    def _made(self, output: Output, at: Registers, point: Point, started: bool) -> Term:
+        value = at.real(output.value, self.width)
+        add = output.add and not started
+        return value + self._load(output.target, point) if add else value
+
+    def _store(self, target: Access, point: Point, value: Term) -> None:
+        past = self.plan.passing
+        alignment = BYTES["f32"] * (self.width if past else 1)
+        pointer, place = self.pointers[target.buffer], self._place(target, point)
+        self.b.store(value, pointer, place, alignment=alignment, nontemporal=past)
+
+    def _at(self, point: Point) -> Registers:
+        """Expressions at a place of the tile."""
+
+        def leaf(node: Expression) -> Value:
             match node:
                 case Load():
-                    return self._wide(self._load(dict(self.contraction.loads)[node], point))
+                    return self._load(dict(self.contraction.loads)[node], point)
                 case Scalar(name):
-                    return self._wide(self.b.scalar(FIRST_SCALAR + self.scalars.index(name)))
+                    return self.b.scalar(FIRST_SCALAR + self.scalars.index(name))
+                case Position(index):
+                    return self._number(index, point, "i32")
+                case Random(kind, stream, index) if index is not None:
+                    most = index.bounds(known(index, self.contraction.ranges))[1]
+                    return drawn(self.b, kind, stream, self._number(index, point, "i64"), most)
                 case _:
-                    assert node == SUM and total is not None, node
-                    return total
+                    raise AssertionError(node)
 
-        return evaluate(self.b, self.width, expression, leaf)
+        return Registers(self.b, leaf, {})
 
     # Positions
 
@@ -372,6 +406,16 @@ class _Nest:
         for a, place in zip(plan.whole, whole, strict=True):
             shift += place * access.coefficient(a.name)
         return shift + vector * self.width * access.coefficient(plan.lane.name)
+
+    def _number(self, index: Affine, point: Point, kind: Kind) -> Value:
+        """An index as numbers, one for each lane where it changes along them."""
+        place = self._place(Access("", index, ()), point)
+        if isinstance(place, Term):
+            place = self.b.convert(self.b.materialized(place), kind)
+        step = index.coefficient(self.plan.lane.name)
+        if not step:
+            return place
+        return self.b.lane_numbers(self.width, kind) * step + place
 
     def _load(self, access: Access, point: Point) -> Term:
         """A vector along the lanes, or the scalar that is the same in all of them."""

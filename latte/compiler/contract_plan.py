@@ -108,7 +108,7 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     fits = machine.l1 * 3 // 4 // place
     near = total * place <= machine.l2 // 16  # the second cache is near enough
     mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
-    cut = places > 1 and not near and not mixed
+    cut = places > 1 and not near and not mixed and contraction.partial is not None
     chunks = _chunks(contraction, summed, fits, machine) if cut else ()
     prefetched = _prefetched(contraction, lane, rows, chunks, streams)
     return Plan(
@@ -120,8 +120,10 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
 def _passes(contraction: Contraction, machine: Machine) -> bool:
     """Whether a target is too large to be found in a cache again, and its vectors are aligned."""
     size = prod(a.size for a in contraction.axes) * BYTES
-    steps = (k for name, k in contraction.target.offset.terms if k != 1)
-    aligned = not any(k % machine.width for k in (*steps, contraction.target.offset.constant))
+    offsets = [output.target.offset for output in contraction.outputs]
+    steps = [k for offset in offsets for _, k in offset.terms if k != 1]
+    steps += [offset.constant for offset in offsets]
+    aligned = not any(step % machine.width for step in steps)
     return size >= PASSING and aligned and not contraction.add
 
 
@@ -163,7 +165,9 @@ def _lane(contraction: Contraction, machine: Machine) -> Axis | None:
 
 
 def _is_lane(contraction: Contraction, a: Axis, machine: Machine) -> bool:
-    if contraction.target.coefficient(a.name) != 1 or guarded(contraction, a.name):
+    if any(output.target.coefficient(a.name) != 1 for output in contraction.outputs):
+        return False
+    if guarded(contraction, a.name):
         return False
     if not any(factor.coefficient(a.name) for factor in contraction.factors):
         return False

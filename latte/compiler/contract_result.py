@@ -1,6 +1,6 @@
-"""What is made of a contraction's sum, in registers: bias, scale, activation.
+"""What is made of a contraction's sum, in registers: bias, activation, dropout, residual, update.
 
-In: `Contraction.result`, an expression of `SUM`.  Out: vector code over one tile's accumulator.
+In: expressions of `SUM` and `RESULT`.  Out: vector code over one tile's accumulator.
 
     bias[f] + sum        ->  the accumulator starts from bias[f] (`additive`)
     tanh(bias[f] + sum)  ->  computed from the accumulator before the last store (`evaluate`)
@@ -9,40 +9,40 @@ In: `Contraction.result`, an expression of `SUM`.  Out: vector code over one til
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from dataclasses import dataclass
 
+from latte.compiler.affine import Affine
 from latte.compiler.builder import Builder
-from latte.compiler.contract_view import SUM
-from latte.compiler.expression import Apply, Expression, Load, Number, Scalar
+from latte.compiler.contract_view import RESULT, SUM, Contraction, Parts
+from latte.compiler.expression import Apply, Expression, Load, Number, Position, Random, Scalar
+from latte.compiler.lower_arithmetic import BINARY, UNARY, alike, apply, truth
+from latte.compiler.lower_scope import Value
 from latte.compiler.rewrite import walk
 from latte.compiler.values import Term
-from latte.compiler.vector import Operator
 
-COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-UNARY = ("exp", "log", "sqrt", "tanh", "sigmoid", "abs")
-BINARY: dict[str, Callable[[Builder, Term, Term], Term]] = {
-    "add": lambda b, x, y: x + y,
-    "sub": lambda b, x, y: x - y,
-    "mul": lambda b, x, y: x * y,
-    "div": lambda b, x, y: x / y,
-    "min": lambda b, x, y: b.minimum(x, y),
-    "max": lambda b, x, y: b.maximum(x, y),
-}
+LOGIC = ("and", "or", "pow")  # beside the operators of the two tables
 
 
-def emits(result: Expression) -> bool:
-    """Whether every operation in a contraction's result has vector code here."""
-    match result:
-        case Number() | Scalar() | Load():
+def emits(form: Parts | Contraction) -> bool:
+    """Whether all that follows a contraction's sum has vector code here."""
+    values = form.stores if isinstance(form, Parts) else form.outputs
+    return all(map(_emits, (form.result, *(each.value for each in values))))
+
+
+def _emits(expression: Expression) -> bool:
+    match expression:
+        case Number() | Scalar() | Load() | Position():
             return True
-        case Apply("select", (Apply(test, (a, b)), yes, no)) if test in COMPARISONS:
-            return all(map(emits, (a, b, yes, no)))
-        case Apply("neg", (a,)):
-            return emits(a)
+        case Random(_, _, place):
+            return isinstance(place, Affine)
+        case Apply("select", (condition, yes, no)) if SUM in (*walk(yes), *walk(no)):
+            places = any(isinstance(node, Position) for node in walk(condition))
+            return not places and all(map(_emits, (condition, yes, no)))  # may guard the sum
         case Apply(operator, operands):
-            return (operator in BINARY or operator in UNARY) and all(map(emits, operands))
+            known = operator in UNARY or operator in BINARY or operator in (*LOGIC, "select")
+            return known and all(map(_emits, operands))
         case _:
-            return result == SUM
+            return expression in (SUM, RESULT)
 
 
 def additive(result: Expression) -> tuple[Expression, ...] | None:
@@ -58,25 +58,37 @@ def additive(result: Expression) -> tuple[Expression, ...] | None:
     return None
 
 
-def evaluate(
-    b: Builder, width: int, expression: Expression, leaf: Callable[[Expression], Term]
-) -> Term:
-    """The vector of an expression that `emits` accepts; `leaf` gives loads, scalars, the sum."""
+@dataclass(slots=True)
+class Registers:
+    """Expressions at one place of a tile: `leaf` gives loads, scalars, positions, draws and the
+    sum, each asked for once."""
 
-    def inner(part: Expression) -> Term:
-        return evaluate(b, width, part, leaf)
+    b: Builder
+    leaf: Callable[[Expression], Value]
+    known: dict[Expression, Value]
 
-    match expression:
-        case Number(value):
-            return b.splat(value, width)
-        case Apply("select", (Apply(test, (left, right)), yes, no)):
-            condition = b.compare(cast(Operator, test), inner(left), inner(right))
-            return b.select(condition, inner(yes), inner(no))
-        case Apply("neg", (a,)):
-            return -inner(a)
-        case Apply(operator, (a,)):
-            return b.call(cast(Operator, operator), inner(a))
-        case Apply(operator, (a, c)):
-            return BINARY[operator](b, inner(a), inner(c))
-        case _:
-            return leaf(expression)
+    def value(self, expression: Expression) -> Value:
+        """The value of an expression that `emits` accepts."""
+        if isinstance(expression, Number):
+            return float(expression.value)
+        if expression not in self.known:
+            self.known[expression] = self._made(expression)
+        return self.known[expression]
+
+    def _made(self, expression: Expression) -> Value:
+        match expression:
+            case Apply("select", (condition, yes, no)):
+                test = truth(self, self.value(condition))
+                chosen, other = alike(self, self.value(yes), self.value(no))
+                return self.b.select(test, chosen, other)
+            case Apply(operator, operands):
+                return apply(self, operator, [self.value(operand) for operand in operands])
+            case _:
+                return self.leaf(expression)
+
+    def real(self, expression: Expression, width: int) -> Term:
+        """The value as real numbers in all lanes."""
+        found = self.value(expression)
+        if not isinstance(found, Term):
+            return self.b.splat(float(found), width)
+        return self.b.splat(self.b.convert(found, "f32"), width)

@@ -14,7 +14,7 @@ body and relations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from latte.compiler.affine import Affine, axis, constant
@@ -27,11 +27,22 @@ from latte.compiler.contract_access import (
     room,
     settle,
 )
-from latte.compiler.expression import Apply, Axis, Expression, Fold, Guard, Load, Local
+from latte.compiler.expression import (
+    Apply,
+    Axis,
+    Expression,
+    Fold,
+    Guard,
+    Load,
+    Local,
+    Position,
+    Random,
+)
 from latte.compiler.ir import Buffer, Kernel, Program, Write
-from latte.compiler.rewrite import inline_lets, rewrite, substitute_axes, walk
+from latte.compiler.rewrite import rewrite, substitute_axes, substitute_locals, walk
 
 SUM = Local("sum")  # stands for the fold in `Contraction.result`
+RESULT = Local("result")  # stands for the result in `Output.value`
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,54 +60,132 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """`target (+)= value`, an expression of `RESULT`."""
+
+    target: Access
+    value: Expression
+    add: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Contraction:
-    """`target (+)= result` where all of `where` is >= 0; `SUM` in `result` is the sum over
-    `summed` of the product of `factors` where all of `guards` is >= 0. `loads` gives the accesses
-    in `result`."""
+    """All `outputs` where all of `where` is >= 0; `SUM` in `result` is the sum over `summed` of the
+    product of `factors` where all of `guards` is >= 0. `loads` gives the accesses in `result` and
+    in the outputs' values."""
 
     axes: tuple[Axis, ...]
     summed: tuple[Axis, ...]
     where: tuple[Affine, ...]
     guards: tuple[Affine, ...]
-    target: Access
+    outputs: tuple[Output, ...]
     factors: tuple[Access, ...]
     result: Expression
     loads: tuple[tuple[Load, Access], ...]
-    add: bool
+
+    @property
+    def ranges(self) -> Ranges:
+        """Where each axis runs."""
+        return {a.name: (0, a.size - 1) for a in (*self.axes, *self.summed)}
+
+    @property
+    def target(self) -> Access:
+        """The first output's."""
+        return self.outputs[0].target
+
+    @property
+    def add(self) -> bool:
+        """Whether the result is added to what is there; such an output is the only one."""
+        return self.outputs[0].add
+
+    @property
+    def partial(self) -> Access | None:
+        """Where an unfinished sum can wait: an output that nothing reads meanwhile."""
+        read = {load.buffer for load, _ in self.loads}
+        targets = (output.target for output in self.outputs)
+        return next((target for target in targets if target.buffer not in read), None)
 
     @property
     def accesses(self) -> tuple[Access, ...]:
-        """The target, the factors and the result's loads."""
-        return (self.target, *self.factors, *(access for _, access in self.loads))
+        """The targets, the factors and the loads behind the sum."""
+        targets = (output.target for output in self.outputs)
+        return (*targets, *self.factors, *(access for _, access in self.loads))
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One write of a contraction; `value` is an expression of `RESULT`."""
+
+    write: Write
+    target: tuple[Affine, ...]
+    value: Expression
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What makes a kernel a contraction, before any thought of storage."""
+    """What makes a kernel a contraction, before any thought of storage: `SUM` in `result` is the
+    fold, `RESULT` in the values of `stores` is the result."""
 
-    write: Write
-    target: tuple[Affine, ...]
+    stores: tuple[Store, ...]
     fold: Fold
     factors: tuple[Load, ...]
     result: Expression
 
+    @property
+    def write(self) -> Write:
+        """The first write."""
+        return self.stores[0].write
+
+    @property
+    def target(self) -> tuple[Affine, ...]:
+        """The first write's index."""
+        return self.stores[0].target
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """All that is computed behind the sum."""
+        return (self.result, *(store.value for store in self.stores))
+
 
 def find_parts(kernel: Kernel) -> Parts | None:
-    """The one write, its one sum of a product of loads, and what is made of the sum."""
-    if len(kernel.writes) != 1:
+    """The one sum of a product of loads, what is made of it, and where that goes."""
+    targets = [affine_index(write.index) for write in kernel.writes]
+    found = _result(kernel)
+    if found is None or not targets:
         return None
-    (write,) = kernel.writes
-    target = affine_index(write.index)
-    expression = inline_lets(kernel.lets, write.expression)
-    folds = {node for node in walk(expression) if isinstance(node, Fold)}
-    if target is None or len(folds) != 1:
+    whole, values = found
+    folds = {node for node in walk(whole) if isinstance(node, Fold)}
+    rest = any(isinstance(node, Fold) for value in values for node in walk(value))
+    if len(folds) != 1 or rest:
         return None
     (fold,) = folds
     factors = product(fold.body) if fold.operator == "sum" else None
     if factors is None or any(guard.modulus for guard in (*fold.where, *kernel.where)):
         return None
-    result = rewrite(expression, lambda node: SUM if node == fold else None)
-    return Parts(write, target, fold, factors, result)
+    stores = tuple(
+        Store(write, target, value)
+        for write, target, value in zip(kernel.writes, targets, values, strict=True)
+        if target is not None
+    )
+    if len(stores) < len(targets) or (len(stores) > 1 and any(s.write.add for s in stores)):
+        return None
+    return Parts(stores, fold, factors, rewrite(whole, lambda n: SUM if n == fold else None))
+
+
+def _result(kernel: Kernel) -> tuple[Expression, tuple[Expression, ...]] | None:
+    """The first thing made of a fold (a let, or the only write's expression), and the values of
+    all writes as expressions of it."""
+    values: dict[str, Expression] = {}
+    whole: Expression | None = None
+    for let in kernel.lets:
+        expression = substitute_locals(let.expression, values)
+        if whole is None and any(isinstance(node, Fold) for node in walk(expression)):
+            whole, expression = expression, RESULT
+        values[let.name] = expression
+    written = tuple(substitute_locals(write.expression, values) for write in kernel.writes)
+    if whole is not None:
+        return whole, written
+    return (written[0], (RESULT,)) if len(written) == 1 else None
 
 
 def product(body: Expression) -> tuple[Load, ...] | None:
@@ -123,13 +212,43 @@ def recognise(kernel: Kernel, program: Program) -> Contraction | None:
     parts = find_parts(kernel)
     if parts is None:
         return None
-    names = {load.buffer for load in _loads(parts)} | {parts.write.buffer}
+    targets = {store.write.buffer: store.target for store in parts.stores}
+    names = {load.buffer for load in _loads(parts)} | targets.keys()
     buffers = {buffer.name: buffer for buffer in program.buffers if buffer.name in names}
     if any(buffer.element != "f32" for buffer in buffers.values()):
         return None
-    if parts.write.buffer in {load.buffer for load in _loads(parts)}:
+    if any(load.buffer in targets for load in parts.factors):
+        return None
+    if any(load.index != targets.get(load.buffer, load.index) for load in _result_loads(parts)):
+        return None  # what is written may be read before, at the same place
+    if any(affine_index(load.index) is None for load in _result_loads(parts)):
+        return None
+    if not inside(parts, kernel.axes, buffers):
         return None
     return _place(_View(kernel.axes, kernel.where, parts), buffers)
+
+
+def inside(parts: Parts, axes: tuple[Axis, ...], buffers: Mapping[str, Buffer]) -> bool:
+    """Whether no load behind the sum needs a condition to stay inside its buffer: all are made."""
+    ranges = {a.name: (0, a.size - 1) for a in axes}
+    written = {
+        (entry, a.size)
+        for store in parts.stores
+        for entry, a in zip(store.target, buffers[store.write.buffer].axes, strict=True)
+    }
+    return all(
+        (entry, a.size) in written or _within(entry, a.size, ranges)
+        for load in _result_loads(parts)
+        for entry, a in zip(affine_index(load.index) or (), buffers[load.buffer].axes, strict=True)
+    )
+
+
+def _within(entry: Affine, size: int, ranges: Ranges) -> bool:
+    """Whether a place is inside an axis; of a loop around the kernel nothing is known."""
+    if not entry.axes() <= ranges.keys():
+        return False
+    low, high = entry.bounds(ranges)
+    return low >= 0 and high < size
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +271,18 @@ def _place(view: _View, buffers: dict[str, Buffer]) -> Contraction | None:
     needless = {g for load in parts.factors for g in _bordered(buffers[load.buffer], load, ranges)}
     inside = tuple(guard for guard in parts.fold.where if guard.index not in needless)
     where, guards = (_guards(each, ranges) for each in (view.where, inside))
-    target = _access(buffers[parts.write.buffer], parts.target, ranges)
+    outputs = tuple(
+        Output(_access(buffers[s.write.buffer], s.target, ranges), s.value, s.write.add)
+        for s in parts.stores
+    )
     factors = tuple(_load(buffers, load, ranges) for load in parts.factors)
-    outer = [load for load in _result_loads(parts) if affine_index(load.index) is not None]
-    if len(outer) < len(_result_loads(parts)):
-        return None
-    loads = tuple((load, _load(buffers, load, ranges)) for load in outer)
-    everything = (target, *factors, *(access for _, access in loads))
-    offsets = (*where, *guards, *(access.offset for access in everything))
+    loads = tuple((load, _load(buffers, load, ranges)) for load in _result_loads(parts))
+    everything = (*(o.target for o in outputs), *factors, *(access for _, access in loads))
+    offsets = (*where, *guards, *(access.offset for access in everything), *_positions(parts))
     if all(offset.is_linear for offset in offsets):
         return Contraction(
-            view.axes, parts.fold.axes, where, guards, target, factors, parts.result, loads,
-            parts.write.add,
-        )  # fmt: skip
+            view.axes, parts.fold.axes, where, guards, outputs, factors, parts.result, loads
+        )
     cut = clear_floors(offsets)
     split = None if cut is None else _split(view, buffers, *cut)
     return None if split is None else _place(split, buffers)
@@ -220,19 +338,16 @@ def _split(view: _View, buffers: dict[str, Buffer], name: str, block: int) -> _V
     fold = substitute_axes(parts.fold, values)
     assert isinstance(fold, Fold)
     fold = Fold(fold.operator, _replace(fold.axes, name, outer, inner), fold.body, fold.where + end)
-    factors, target = product(fold.body), tuple(i.substitute(values) for i in parts.target)
-    assert factors is not None
-    result = substitute_axes(parts.result, values)
     where = tuple(Guard(guard.index.substitute(values)) for guard in view.where)
     axes = _replace(view.axes, name, outer, inner)
-    return _View(axes, where, Parts(parts.write, target, fold, factors, result))
+    return _View(axes, where, _substituted(parts, fold, values))
 
 
 def _padded(view: _View, buffers: dict[str, Buffer], name: str, block: int) -> bool:
     """Whether all buffers that use an output axis have storage for whole blocks of it."""
     size = view.ranges[name][1] + 1
     whole = -(-size // block) * block
-    uses = [(view.parts.write.buffer, view.parts.target)]
+    uses = [(store.write.buffer, store.target) for store in view.parts.stores]
     uses += [(load.buffer, affine_index(load.index) or ()) for load in _loads(view.parts)]
     return all(
         place == axis(name) and capacity(buffers[buffer], number) >= whole
@@ -251,13 +366,24 @@ def _drop_single(view: _View) -> _View:
     body = substitute_axes(parts.fold.body, single)
     where = tuple(Guard(guard.index.substitute(single)) for guard in parts.fold.where)
     summed = tuple(a for a in parts.fold.axes if a.name not in single)
-    fold, factors = Fold("sum", summed, body, where), product(body)
-    assert factors is not None
-    target = tuple(place.substitute(single) for place in parts.target)
-    result = substitute_axes(parts.result, single)
     outer = tuple(Guard(guard.index.substitute(single)) for guard in view.where)
     axes = tuple(a for a in view.axes if a.name not in single)
-    return _View(axes, outer, Parts(parts.write, target, fold, factors, result))
+    return _View(axes, outer, _substituted(parts, Fold("sum", summed, body, where), single))
+
+
+def _substituted(parts: Parts, fold: Fold, values: dict[str, Affine]) -> Parts:
+    """The parts with another fold, and axes of the outputs replaced."""
+    factors = product(fold.body)
+    assert factors is not None
+    stores = tuple(
+        Store(
+            store.write,
+            tuple(place.substitute(values) for place in store.target),
+            substitute_axes(store.value, values),
+        )
+        for store in parts.stores
+    )
+    return Parts(stores, fold, factors, substitute_axes(parts.result, values))
 
 
 def _loads(parts: Parts) -> tuple[Load, ...]:
@@ -265,7 +391,16 @@ def _loads(parts: Parts) -> tuple[Load, ...]:
 
 
 def _result_loads(parts: Parts) -> tuple[Load, ...]:
-    return tuple({node: None for node in walk(parts.result) if isinstance(node, Load)})
+    nodes = (node for expression in parts.expressions for node in walk(expression))
+    return tuple({node: None for node in nodes if isinstance(node, Load)})
+
+
+def _positions(parts: Parts) -> Iterator[Affine]:
+    """Indices used as numbers, and of random draws."""
+    for expression in parts.expressions:
+        for node in walk(expression):
+            if isinstance(node, Position | Random) and isinstance(node.index, Affine):
+                yield node.index
 
 
 def _symbolic(view: _View, name: str) -> bool:

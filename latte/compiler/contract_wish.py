@@ -24,8 +24,9 @@ Place = tuple[str, int]  # a buffer and the number of one of its axes
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An output axis for the lanes. `target` and `factors` must have it innermost; `run` is how
-    many lanes follow one another without a break (fewer than the buffer's axis in a group)."""
+    """An output axis for the lanes. `target`, `factors` and `loads` (of what follows the sum, and
+    further targets) must have it innermost; `run` is how many lanes follow one another without a
+    break (fewer than the buffer's axis in a group)."""
 
     axis: Axis
     target: Place
@@ -57,17 +58,19 @@ def work(kernel: Kernel) -> int:
 def _option(kernel: Kernel, parts: Parts, a: Axis) -> Option | None:
     if any(a.name in guard.index.axes() for guard in (*kernel.where, *parts.fold.where)):
         return None
-    target = lane_place(parts.target, a.name)
+    targets = [(store.write.buffer, lane_place(store.target, a.name)) for store in parts.stores]
     factors = [(load.buffer, _number(load, a.name)) for load in parts.factors]
-    loads = [n for n in walk(parts.result) if isinstance(n, Load) and affine_index(n.index)]
+    nodes = [node for expression in parts.expressions for node in walk(expression)]
+    loads = [n for n in nodes if isinstance(n, Load) and affine_index(n.index)]
     others = [(load.buffer, _number(load, a.name)) for load in loads]
-    if target is None or any(number == BROKEN for _, number in (*factors, *others)):
+    places = [(buffer, number) for buffer, number in targets if number is not None]
+    if len(places) < len(targets) or any(number == BROKEN for _, number in (*factors, *others)):
         return None
     lanes = tuple((buffer, number) for buffer, number in factors if number is not None)
     if not lanes:
         return None
     whole = tuple((buffer, number) for buffer, number in others if number is not None)
-    return Option(a, (parts.write.buffer, target), lanes, whole, a.size)
+    return Option(a, places[0], lanes, (*places[1:], *whole), a.size)
 
 
 BROKEN = -1

@@ -94,7 +94,7 @@ class _Maker:
         )
         plain = replace(kernel, lets=(), writes=writes)
         parts = find_parts(plain)
-        if parts is None or not emits(parts.result):
+        if parts is None or not emits(parts):
             writes = tuple(
                 replace(w, expression=self._taken(w.expression, kernel, ())) for w in writes
             )

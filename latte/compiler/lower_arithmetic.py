@@ -12,15 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
-from latte.compiler.lower_scope import Scope, Value
+from latte.compiler.builder import Builder
+from latte.compiler.lower_scope import Value
 from latte.compiler.values import Term
 from latte.compiler.vector import BOOL, F32, I32, Operator, Type, vector_type
 
 LARGEST_POWER = 16  # integer exponents up to this are products
 
 
-def apply(scope: Scope, operator: str, operands: list[Value]) -> Value:
+class Place(Protocol):
+    """Where code goes: a scope, or a register tile."""
+
+    @property
+    def b(self) -> Builder: ...
+
+
+def apply(scope: Place, operator: str, operands: list[Value]) -> Value:
     """The value of a primitive of one or two operands; "select" is not among them."""
     if operator in UNARY:
         return UNARY[operator](scope, operands[0])
@@ -42,62 +51,62 @@ def kind(a: Value) -> str:
     return "i1" if isinstance(a, bool) else "i32" if isinstance(a, int) else "f32"
 
 
-def real(scope: Scope, a: Value) -> Term:
+def real(scope: Place, a: Value) -> Term:
     """As a real number: true is 1."""
     if isinstance(a, Term):
         return scope.b.convert(a, "f32")
     return scope.b.term(float(a), F32)
 
 
-def whole(scope: Scope, a: Value) -> Term:
+def whole(scope: Place, a: Value) -> Term:
     """An integer or truth value as an integer."""
     if isinstance(a, Term):
         return scope.b.convert(a, "i32")
     return scope.b.term(int(a), I32)
 
 
-def truth(scope: Scope, a: Value) -> Term:
+def truth(scope: Place, a: Value) -> Term:
     """As a truth value: not 0."""
     if not isinstance(a, Term):
         return scope.b.term(bool(a), BOOL)
     return a if a.type.kind == "i1" else a.ne(0)
 
 
-def alike(scope: Scope, a: Value, b: Value) -> tuple[Term, Term]:
+def alike(scope: Place, a: Value, b: Value) -> tuple[Term, Term]:
     """Two numbers of one kind: both integers, both truth values, else both real."""
     kinds = {kind(a), kind(b)}
     change = truth if kinds == {"i1"} else whole if kinds == {"i32"} else real
     return change(scope, a), change(scope, b)
 
 
-def _call(name: Operator, scope: Scope, a: Value) -> Term:
+def _call(name: Operator, scope: Place, a: Value) -> Term:
     return scope.b.call(name, real(scope, a))
 
 
-def _negative(scope: Scope, a: Value) -> Term:
+def _negative(scope: Place, a: Value) -> Term:
     return -(real(scope, a) if kind(a) == "f32" else whole(scope, a))
 
 
-def _absolute(scope: Scope, a: Value) -> Term:
+def _absolute(scope: Place, a: Value) -> Term:
     if kind(a) == "f32":
         return _call("abs", scope, a)
     number = whole(scope, a)
     return scope.b.maximum(number, -number)
 
 
-def _floor(scope: Scope, a: Value) -> Term:
+def _floor(scope: Place, a: Value) -> Term:
     return _call("floor", scope, a) if kind(a) == "f32" else whole(scope, a)
 
 
-def _not(scope: Scope, a: Value) -> Term:
+def _not(scope: Place, a: Value) -> Term:
     return scope.b.binary("xor", truth(scope, a), 1)
 
 
-def _stop(scope: Scope, a: Value) -> Value:
+def _stop(scope: Place, a: Value) -> Value:
     return a
 
 
-UNARY: dict[str, Callable[[Scope, Value], Value]] = {
+UNARY: dict[str, Callable[[Place, Value], Value]] = {
     "neg": _negative,
     "not": _not,
     "abs": _absolute,
@@ -114,7 +123,7 @@ UNARY: dict[str, Callable[[Scope, Value], Value]] = {
 }
 
 
-def _floor_divide(scope: Scope, a: Term, b: Term) -> Term:
+def _floor_divide(scope: Place, a: Term, b: Term) -> Term:
     if a.type.kind == "f32":
         return scope.b.call("floor", a / b)
     divisor = scope.b.select(b.eq(0), 1, b)
@@ -124,15 +133,15 @@ def _floor_divide(scope: Scope, a: Term, b: Term) -> Term:
     return scope.b.select(exact, quotient, scope.b.select(negative < 0, quotient - 1, quotient))
 
 
-def _modulo(scope: Scope, a: Term, b: Term) -> Term:
+def _modulo(scope: Place, a: Term, b: Term) -> Term:
     return a - _floor_divide(scope, a, b) * b
 
 
-def _compare(operator: Operator, scope: Scope, a: Term, b: Term) -> Term:
+def _compare(operator: Operator, scope: Place, a: Term, b: Term) -> Term:
     return scope.b.compare(operator, a, b)
 
 
-BINARY: dict[str, Callable[[Scope, Term, Term], Term]] = {
+BINARY: dict[str, Callable[[Place, Term, Term], Term]] = {
     "add": lambda scope, a, b: a + b,
     "sub": lambda scope, a, b: a - b,
     "mul": lambda scope, a, b: a * b,
@@ -150,7 +159,7 @@ BINARY: dict[str, Callable[[Scope, Term, Term], Term]] = {
 }
 
 
-def _power(scope: Scope, base: Term, exponent: Value) -> Term:
+def _power(scope: Place, base: Term, exponent: Value) -> Term:
     """Small integer exponents by products, quarters by square roots, else exp(y log x)."""
     if isinstance(exponent, Term):
         type_ = _wider(base, exponent)

@@ -12,43 +12,44 @@ import numpy as np
 
 from latte.compiler import random
 from latte.compiler.affine import Affine
-from latte.compiler.lower_scope import Scope
+from latte.compiler.builder import Builder
+from latte.compiler.lower_scope import Scope, Value
 from latte.compiler.values import Term
 from latte.compiler.vector import I32, I64, SLOT_SEED, SLOT_UPDATE
 
 
 def draw(scope: Scope, kind: str, stream: int, index: Affine) -> Term:
     """The draw of `random.uniform` or `random.normal` at an index."""
-    words = _bits(scope, stream, index)
-    first = _unit(scope, words)
+    most = index.bounds(scope.ranges)[1]
+    return drawn(scope.b, kind, stream, scope.lanes_of(index, "i64"), most)
+
+
+def drawn(b: Builder, kind: str, stream: int, place: Value, most: int) -> Term:
+    """The draw at a flat position of i64, one for each lane, that is `most` at most."""
+    words = _bits(b, stream, place if isinstance(place, Term) else b.term(place, I64), most)
+    first = _unit(b, words)
     if kind == "uniform":
         return first
-    b = scope.b
-    second = _unit(scope, _mix(words ^ _signed(int(random.SECOND))))
+    second = _unit(b, _mix(words ^ _signed(int(random.SECOND))))
     radius = b.call("sqrt", b.call("log", 1.0 - first) * -2.0)
     return radius * b.call("cos", second * (2 * math.pi))
 
 
-def _bits(scope: Scope, stream: int, index: Affine) -> Term:
-    low, high = _halves(scope, index)
-    return _mix(_mix(low) ^ _key(scope, stream) ^ high)
+def _bits(b: Builder, stream: int, place: Term, most: int) -> Term:
+    low, high = _halves(b, b.materialized(place), most)
+    return _mix(_mix(low) ^ _key(b, stream) ^ high)
 
 
-def _halves(scope: Scope, index: Affine) -> tuple[Term, Term | int]:
-    """The low word, and the mixed high word: a number where the index has 32 bits only."""
-    place = scope.lanes_of(index, "i64")
-    b = scope.b
-    term = place if isinstance(place, Term) else b.term(place, I64)
-    term = b.materialized(term)
-    low = b.convert(term, "i32")
-    if index.bounds(scope.ranges)[1] < 1 << 32:
+def _halves(b: Builder, place: Term, most: int) -> tuple[Term, Term | int]:
+    """The low word, and the mixed high word: a number where positions have 32 bits only."""
+    low = b.convert(place, "i32")
+    if most < 1 << 32:
         return low, _signed(int(random.mix(np.zeros(1, np.uint32) ^ random.HIGH)[0]))
-    return low, _mix(b.convert(term >> 32, "i32") ^ _signed(int(random.HIGH)))
+    return low, _mix(b.convert(place >> 32, "i32") ^ _signed(int(random.HIGH)))
 
 
-def _key(scope: Scope, stream: int) -> Term:
+def _key(b: Builder, stream: int) -> Term:
     """`random.key` of the call's seed and update: scalar."""
-    b = scope.b
     seed, update = b.scalar_integer(SLOT_SEED), b.scalar_integer(SLOT_UPDATE)
     word = b.term(0, I32)
     for part in (b.convert(seed, "i32"), b.convert(seed >> 32, "i32"), b.convert(update, "i32")):
@@ -62,8 +63,8 @@ def _mix(words: Term) -> Term:
     return words ^ (words >> 16)
 
 
-def _unit(scope: Scope, words: Term) -> Term:
-    return scope.b.convert(words >> 8, "f32") * 2.0**-24
+def _unit(b: Builder, words: Term) -> Term:
+    return b.convert(words >> 8, "f32") * 2.0**-24
 
 
 def _signed(word: int) -> int:

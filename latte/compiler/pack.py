@@ -20,10 +20,21 @@ from math import prod
 from latte.compiler.affine import Affine, axis
 from latte.compiler.contract_plan import plan
 from latte.compiler.contract_result import emits
-from latte.compiler.contract_view import SUM, Parts, find_parts, recognise
+from latte.compiler.contract_view import Parts, find_parts, recognise
 from latte.compiler.contract_wish import Option, options, work
 from latte.compiler.expression import Axis, Expression, Fold, Load
-from latte.compiler.ir import Buffer, Group, Item, Kernel, Phase, Program, Serial, Write, kernels
+from latte.compiler.ir import (
+    Buffer,
+    Group,
+    Item,
+    Kernel,
+    Phase,
+    Program,
+    Serial,
+    Write,
+    expressions,
+    kernels,
+)
 from latte.compiler.layout import MOVE, beside, best_vectors, blocked, lane_time
 from latte.compiler.lower_access import storage
 from latte.compiler.machine import Machine
@@ -99,9 +110,10 @@ class _Packer:
     def _wants(self, kernel: Kernel) -> bool:
         """Whether this is a contraction for which no lanes are found as things are stored."""
         parts = find_parts(kernel)
-        if parts is None or not emits(parts.result):
+        if parts is None or not emits(parts):
             return False
-        elements = [self.buffers[b].element for b in {parts.write.buffer, *_factors(parts)}]
+        named = {store.write.buffer for store in parts.stores} | set(_factors(parts))
+        elements = [self.buffers[buffer].element for buffer in named]
         if any(element != "f32" for element in elements):
             return False
         program = replace(self.program, buffers=tuple(self.buffers.values()))
@@ -120,9 +132,9 @@ class _Packer:
         copies = [self._copy_factor(parts, best, place) for place in best.factors
                   if not self._leads(*place)]  # fmt: skip
         names = {copy.source: copy.name for copy in copies}
-        changed = replace(kernel, lets=(), writes=(self._renamed(parts, names),))
+        changed = _with_fold(kernel, parts.fold, self._renamed(parts, names))
         before = [copy.kernel for copy in copies if copy.kernel is not None]
-        if self._leads(*best.target):
+        if self._stays(best):
             return [*before, changed]
         return [*before, *self._copy_target(changed, parts, best)]
 
@@ -132,8 +144,13 @@ class _Packer:
         return time + MOVE * self._moved(option)
 
     def _moved(self, option: Option) -> int:
-        places = [place for place in (option.target, *option.factors) if not self._leads(*place)]
+        places = [place for place in option.factors if not self._leads(*place)]
+        places += [] if self._stays(option) else [option.target]
         return sum(prod(a.size for a in self.buffers[buffer].axes) for buffer, _ in places)
+
+    def _stays(self, option: Option) -> bool:
+        """Whether what follows the sum can be done at once."""
+        return all(self._leads(*place) for place in (option.target, *option.loads))
 
     def _leads(self, buffer: str, number: int) -> bool:
         """Whether an axis is innermost in a buffer, with room for whole vectors."""
@@ -149,16 +166,13 @@ class _Packer:
             )
         )
 
-    def _renamed(self, parts: Parts, names: dict[str, str]) -> Write:
+    def _renamed(self, parts: Parts, names: dict[str, str]) -> Fold:
         def rule(node: Expression) -> Expression | None:
             if isinstance(node, Load) and node.buffer in names and node in parts.factors:
                 return replace(node, buffer=names[node.buffer])
             return None
 
-        body = rewrite(parts.fold.body, rule)
-        fold = replace(parts.fold, body=body)
-        whole = rewrite(parts.result, lambda n: fold if n == SUM else None)
-        return replace(parts.write, expression=whole)
+        return replace(parts.fold, body=rewrite(parts.fold.body, rule))
 
     def _copy_factor(self, parts: Parts, option: Option, place: tuple[str, int]) -> _Copy:
         """A scratch buffer with a factor's lanes innermost, and the kernel that fills it."""
@@ -196,11 +210,10 @@ class _Packer:
                       {b for b, _ in option.factors}), parts.factors[0])  # fmt: skip
         if name not in self.buffers:
             self._make(name, target, number, option.run, own, other)
-        (write,) = kernel.writes
-        fold = next(node for node in walk(write.expression) if isinstance(node, Fold))
-        yield replace(kernel, name=f"{kernel.name}.by", writes=(Write(name, write.index, fold),))
-        made = rewrite(parts.result, lambda n: own if n == SUM else None)
-        yield replace(kernel, lets=(), writes=(replace(write, expression=made),))
+        fold = next(n for e in expressions(kernel) for n in walk(e) if isinstance(n, Fold))
+        write = Write(name, parts.target, fold)
+        yield replace(kernel, name=f"{kernel.name}.by", lets=(), writes=(write,))
+        yield _with_fold(kernel, fold, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +223,17 @@ class _Copy:
     source: str
     name: str
     kernel: Kernel | None
+
+
+def _with_fold(kernel: Kernel, fold: Fold, new: Expression) -> Kernel:
+    """The kernel with another expression in the place of its sum."""
+
+    def changed(expression: Expression) -> Expression:
+        return rewrite(expression, lambda node: new if node == fold else None)
+
+    lets = tuple(replace(let, expression=changed(let.expression)) for let in kernel.lets)
+    writes = tuple(replace(w, expression=changed(w.expression)) for w in kernel.writes)
+    return replace(kernel, lets=lets, writes=writes)
 
 
 def _factors(parts: Parts) -> list[str]:
