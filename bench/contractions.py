@@ -12,6 +12,7 @@ place of a window, clipped ones too, as is usual.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from latte.compiler.vector import FIRST_SCALAR, Function, Type
 from latte.runtime import arrays
 from latte.runtime.cache import Cache
 from latte.runtime.jit import Jit
-from latte.runtime.workers import Workers
+from latte.runtime.workers import Task, Workers
 
 NETS = Path(__file__).parent.parent / "examples" / "nets"
 DEFAULT = ((NETS / "alexnet.latte", 64), (NETS / "overfeat.latte", 16), (NETS / "vgg_a.latte", 8))
@@ -56,13 +57,14 @@ class Bench:
         run = _callable(address)
         scalars = np.zeros(FIRST_SCALAR + 64, np.int64)
         scalars[:2] = items, 1
-        count = self.workers.count
 
-        def share(thread: int) -> None:
-            first, last = thread * units // count, (thread + 1) * units // count
+        @Task
+        def share(_: int, thread: int, threads: int) -> None:
+            first, last = thread * units // threads, (thread + 1) * units // threads
             run(table.ctypes.data, scalars.ctypes.data, 0, first, last)
 
-        return self._fastest(lambda: self.workers.run(share))
+        place = ctypes.cast(share, ctypes.c_void_p).value or 0
+        return self._fastest(lambda: self.workers.run(place, 0))
 
     def _fastest(self, work: Callable[[], None]) -> float:
         clock = time.thread_time if self.workers.count == 1 else time.perf_counter
@@ -152,8 +154,6 @@ def _peak_loop(machine: Machine) -> tuple[Function, float]:
 
 
 def _callable(address: int) -> Callable[[int, int, int, int, int], None]:
-    import ctypes
-
     long, pointer = ctypes.c_longlong, ctypes.c_void_p
     kind = ctypes.CFUNCTYPE(None, pointer, pointer, long, long, long)
     found: Callable[[int, int, int, int, int], None] = kind(address)

@@ -76,9 +76,9 @@ Step = Call | Loop
 
 
 def driver(architecture: str) -> str:
-    """The module: `void latte.phase(steps, first, last, scalars, barrier, thread, threads,
-    table_bytes)` runs steps first .. last - 1; integers are of 64 bits. Each thread has its own
-    argument tables, `table_bytes` behind those of the thread before."""
+    """The module: `void latte.phase(task, thread, threads)`. The task is six words: steps, first,
+    last, scalars, barrier, table bytes. It runs steps first .. last - 1. Each thread has its own
+    argument tables, that many bytes behind those of the thread before."""
     x86 = architecture == "x86_64"
     pause = "call void @llvm.x86.sse2.pause()" if x86 else "; no hint for this architecture"
     declaration = "declare void @llvm.x86.sse2.pause()" if x86 else ""
@@ -92,9 +92,19 @@ def driver(architecture: str) -> str:
 TEXT = """
 %state = type {{ ptr, ptr, ptr, i64, [{depth} x i64] }}
 
-define void @"{symbol}"(ptr %steps, i64 %first, i64 %last, ptr %scalars, ptr %barrier,
-                        i64 %thread, i64 %threads, i64 %table.bytes) nounwind {{
+define void @"{symbol}"(ptr %task, i64 %thread, i64 %threads) nounwind {{
 entry:
+  %first.at = getelementptr i64, ptr %task, {word1}
+  %last.at = getelementptr i64, ptr %task, {word2}
+  %their.scalars.at = getelementptr i64, ptr %task, {word3}
+  %their.barrier.at = getelementptr i64, ptr %task, {word4}
+  %table.bytes.at = getelementptr i64, ptr %task, {word5}
+  %steps = load ptr, ptr %task
+  %first = load i64, ptr %first.at
+  %last = load i64, ptr %last.at
+  %scalars = load ptr, ptr %their.scalars.at
+  %barrier = load ptr, ptr %their.barrier.at
+  %table.bytes = load i64, ptr %table.bytes.at
   %state = alloca %state
   store ptr %steps, ptr %state
   %scalars.at = getelementptr %state, ptr %state, i64 0, i32 1

@@ -162,8 +162,9 @@ def _chain(buffer: Buffer, axis: int) -> list[tuple[int, Dim]]:
 
 
 def _map(size: int) -> mmap.mmap:
+    """Private, so that a forked process has its own, and that the system may use large pages."""
     try:
-        return mmap.mmap(-1, size)
+        return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (OSError, OverflowError, MemoryError):
         text = f"{size / 2**20:,.0f} MB of memory cannot be had"
         fail("E0912", text, help="compile for a smaller batch; `latte summary` predicts the need")

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +76,7 @@ class Native:
         self._guard = guard
         self._machine = machine or host()
         self._jit = Jit(self._machine, cache or Cache(None))
-        self._workers = Workers(threads)
+        self._workers = Workers(threads, cache)
         self._phases: dict[str, _Compiled] = {}
         self._arenas: dict[str, Bytes] = {}
         self._views: dict[str, Array] = {}
@@ -150,15 +149,12 @@ class Native:
     # Running
 
     def _call(self, plan: Schedule, first: int, last: int, threads: int) -> None:
-        phase, far = self._driver, plan.table_bytes
         words = (
             plan.steps.ctypes.data, first, last, self._scalars.ctypes.data,
-            self._barrier.ctypes.data,
+            self._barrier.ctypes.data, plan.table_bytes,
         )  # fmt: skip
-        if threads == 1:
-            phase(*words, 0, 1, far)
-        else:
-            self._workers.run(lambda thread: phase(*words, thread, threads, far))
+        task = np.array(words, np.int64)
+        self._workers.run(self._driver, task.ctypes.data, threads)
 
     def _set_scalars(self, now: Run) -> None:
         """Fills the block of slots that every kernel reads (`compiler/vector.py`)."""
@@ -182,12 +178,9 @@ class Native:
     # Making
 
     @cached_property
-    def _driver(self) -> Any:
-        """`latte.phase` as a callable that lets other Python threads run."""
-        address = self._jit.function(SYMBOL, driver(self._machine.architecture))
-        long, pointer = ctypes.c_int64, ctypes.c_void_p
-        kind = ctypes.CFUNCTYPE(None, pointer, long, long, pointer, pointer, long, long, long)
-        return kind(address)
+    def _driver(self) -> int:
+        """The address of `latte.phase`."""
+        return self._jit.function(SYMBOL, driver(self._machine.architecture))
 
     def _compile(self, name: str) -> _Compiled:
         phase = self._program.phase(name)

@@ -20,11 +20,12 @@ from latte.options import options
 
 if TYPE_CHECKING:
     from latte.runtime.executable import Executable
-    from latte.runtime.workers import Task, Workers
+    from latte.runtime.workers import Workers
 
 CHAINS = 12  # independent multiply-adds: more than latency times units
 TURNS = 400_000
 TRIES = 50
+SUM_APART = 64  # floats between the results of two threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +73,19 @@ def measured_peak(threads: int) -> float:
     from latte.runtime.jit import Jit
     from latte.runtime.workers import Workers
 
-    machine, workers = host(), Workers(threads)
-    jit = Jit(machine, Cache(options().cache))
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)
-    function = kind(jit.function("latte.peak", _peak_text(machine)))
-    outs = [(ctypes.c_float * 16)() for _ in range(threads)]
-
-    def task(thread: int) -> None:
-        function(TURNS, ctypes.addressof(outs[thread]))
-
-    workers.run(task)
-    best = min(_seconds(workers, task) for _ in range(TRIES))
+    machine, cache = host(), Cache(options().cache)
+    jit, workers = Jit(machine, cache), Workers(threads, cache)
+    function = jit.function("latte.peak", _peak_text(machine))
+    sums = (ctypes.c_float * (SUM_APART * threads))()
+    workers.run(function, ctypes.addressof(sums))
+    best = min(_seconds(workers, function, ctypes.addressof(sums)) for _ in range(TRIES))
     workers.close()
     return 2.0 * CHAINS * machine.width * TURNS * threads / best
 
 
-def _seconds(workers: Workers, task: Task) -> float:
+def _seconds(workers: Workers, function: int, argument: int) -> float:
     start = perf_counter()
-    workers.run(task)
+    workers.run(function, argument)
     return perf_counter() - start
 
 
@@ -103,15 +99,18 @@ def _peak_text(machine: Machine) -> str:
     sums += [f"%s{k} = fadd {vector} %s{k - 1}, %b{k + 1}" for k in range(1, CHAINS - 1)]
     lines = [
         *phis, "%i = phi i64 [ 0, %entry ], [ %j, %loop ]", *steps, "%j = add i64 %i, 1",
-        "%more = icmp slt i64 %j, %n", "br i1 %more, label %loop, label %done", "done:", *sums,
+        f"%more = icmp slt i64 %j, {TURNS}", "br i1 %more, label %loop, label %done", "done:",
+        *sums,
         f"%first = extractelement {vector} %s{CHAINS - 2}, i32 0",
+        f"%place = mul i64 %thread, {SUM_APART}",
+        "%out = getelementptr float, ptr %sums, i64 %place",
         "store float %first, ptr %out", "ret void",
     ]  # fmt: skip
     intrinsic = f"llvm.fma.v{machine.width}f32"
     head = f"declare {vector} @{intrinsic}({vector}, {vector}, {vector})\n"
     body = "\n".join(lines)
-    start = 'define void @"latte.peak"(i64 %n, ptr %out) {\nentry:\nbr label %loop\nloop:\n'
-    return f"{head}{start}{body}\n}}\n"
+    start = 'define void @"latte.peak"(ptr %sums, i64 %thread, i64 %threads)'
+    return f"{head}{start} {{\nentry:\nbr label %loop\nloop:\n{body}\n}}\n"
 
 
 def _multiply_add(machine: Machine, k: int, vector: str, x: str, y: str) -> str:

@@ -1,5 +1,6 @@
 """Places in an arena: what lives together lies apart; declared and stored order are one array."""
 
+import os
 import subprocess
 import sys
 
@@ -111,6 +112,16 @@ def test_memory_is_aligned_and_zero(size: int) -> None:
     block = arrays.allocate(size)
     assert block.nbytes == size and not block.any()
     assert block.ctypes.data % (64 if size < 2**21 else 2**21) == 0
+
+
+def test_a_forked_process_has_its_own_memory() -> None:
+    block = arrays.allocate(3 * 2**20)
+    child = os.fork()
+    if child == 0:
+        block[:] = 1
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not block.any()
 
 
 MEASURE = """
