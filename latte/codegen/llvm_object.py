@@ -4,6 +4,7 @@ In: the text of a module.  Out: the bytes of an object file for this machine; lo
 of each function. Pages are never writable and executable at once.
 
     target = host_target();  data = compile_object(text, target)
+    Compilers(target, 2).object(text).result()                     the same, beside other work
     loader = Loader(target);  address = loader.load("kernel", data)
 
 The short list of passes is what printed vector code needs: it is hoisted and unrolled already.
@@ -11,8 +12,11 @@ The short list of passes is what printed vector code needs: it is hoisted and un
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from ctypes import string_at
 from dataclasses import dataclass
 from functools import cache
+from queue import SimpleQueue
 from typing import Any
 
 import llvmlite
@@ -61,19 +65,64 @@ def level_target(name: str) -> Target:
 
 def compile_object(text: str, target: Target) -> bytes:
     """The object file of a module. A text that LLVM refuses is our mistake."""
-    machine = _target_machine(target)
-    module = llvm.parse_assembly(text)
-    module.triple = target.triple
+    return _compiled(text, _target_machine(target))
+
+
+class Compilers:
+    """Threads that compile modules at the same time, while Python does something else."""
+
+    def __init__(self, target: Target, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, "latte-compile")
+        self._machines: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(threads):
+            self._machines.put(_new_target_machine(target))
+
+    def object(self, text: str) -> Future[bytes]:
+        """The object file of a module, as `compile_object` makes it, once it is done."""
+        return self._pool.submit(self._object, text)
+
+    def close(self) -> None:
+        """Ends the threads; what nobody waits for is dropped."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _object(self, text: str) -> bytes:
+        machine = self._machines.get()
+        try:
+            return _compiled(text, machine)
+        finally:
+            self._machines.put(machine)
+
+
+def _compiled(text: str, machine: Any) -> bytes:
+    module = llvm.parse_assembly(text, llvm.create_context())
+    module.triple = machine.triple
     module.verify()
-    _passes(machine).run(module, _pass_builder(machine))
-    return bytes(machine.emit_object(module))
+    _passes().run(module, _pass_builder(machine))
+    return _emitted(machine, module)
+
+
+def _emitted(machine: Any, module: Any) -> bytes:
+    """The machine code of a module, made without llvmlite's lock: nearly all the time goes here,
+    and LLVM lets each thread have a context and a target machine of its own."""
+    library = llvm.ffi.lib
+    emit = getattr(library.LLVMPY_TargetMachineEmitToMemory, "_cfn", None)
+    if emit is None:
+        return bytes(machine.emit_object(module))
+    with llvm.ffi.OutputString() as problem:
+        buffer = emit(machine, module, 1, problem)
+        assert buffer, str(problem)
+    try:
+        start, size = library.LLVMPY_GetBufferStart(buffer), library.LLVMPY_GetBufferSize(buffer)
+        return string_at(start, size)
+    finally:
+        library.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
 def assembly(text: str, target: Target) -> str:
     """The assembly of a module, for `--emit asm`."""
     machine = _target_machine(target)
     module = llvm.parse_assembly(text)
-    _passes(machine).run(module, _pass_builder(machine))
+    _passes().run(module, _pass_builder(machine))
     return str(machine.emit_assembly(module))
 
 
@@ -107,6 +156,11 @@ def _initialize() -> None:
 
 @cache
 def _target_machine(target: Target) -> Any:
+    return _new_target_machine(target)
+
+
+def _new_target_machine(target: Target) -> Any:
+    """LLVM's code generator, for one thread at a time."""
     _initialize()
     return llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu,
@@ -122,8 +176,7 @@ def _pass_builder(machine: Any) -> Any:
     return llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
 
 
-@cache
-def _passes(machine: Any) -> Any:
+def _passes() -> Any:
     manager = llvm.create_new_module_pass_manager()
     for name in PASSES:
         getattr(manager, f"add_{name}_pass")()

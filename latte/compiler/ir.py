@@ -11,7 +11,7 @@ A contraction, a map, a reduction are *views* of a Kernel, recognised when asked
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Union, assert_never
 
 from latte.compiler.affine import Affine
@@ -148,10 +148,13 @@ class Program:
     buffers: tuple[Buffer, ...]
     phases: tuple[Phase, ...]
     scalars: tuple[str, ...] = ()
+    _known: dict[str, Buffer] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def buffer(self, name: str) -> Buffer:
         """The buffer of that name."""
-        return next(buffer for buffer in self.buffers if buffer.name == name)
+        if not self._known:
+            self._known.update((buffer.name, buffer) for buffer in self.buffers)
+        return self._known[name]
 
     def phase(self, name: str) -> Phase:
         """The phase of that name."""

@@ -75,7 +75,7 @@ class Native:
         self._keep = keep | {b.origin for b in program.buffers if b.role == "carried"}
         self._guard = guard
         self._machine = machine or host()
-        self._jit = Jit(self._machine, cache or Cache(None))
+        self._jit = Jit(self._machine, cache or Cache(None), threads)
         self._workers = Workers(threads, cache)
         self._phases: dict[str, _Compiled] = {}
         self._arenas: dict[str, Bytes] = {}

@@ -1,24 +1,32 @@
 """Kernels -> addresses of functions: lowered, printed, compiled, or found in the cache.
 
-In: the kernels of a phase and how to lower one.  Out: an `Entry` for each. Kept on disk are each
-function under its text, and a phase's list of functions under its Program, so that a warm start
-neither lowers nor prints nor compiles.
+In: the kernels of a phase and how to lower one.  Out: an `Entry` for each.
+
+    conv3, conv4, conv5 of one shape  ->  one fingerprint (compiler/alone.py)  ->  one function
+
+Kernels that are equal alone are lowered once; LLVM works in threads of its own while the next one
+is lowered. Kept on disk are each kernel's function under its fingerprint, and a phase's list of
+fingerprints under its Program, so that a warm start neither lowers nor prints nor compiles, and a
+net that was changed does so for the changed kernels alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from latte.codegen.llvm import module
-from latte.codegen.llvm_object import PASSES, Loader, Target, compile_object, host_target
+from latte.codegen.llvm_object import PASSES, Compilers, Loader, Target, compile_object, host_target
+from latte.compiler.alone import Alone, alone
 from latte.compiler.expression import Axis
 from latte.compiler.ir import Kernel, Phase, Program, kernels, nests
 from latte.compiler.machine import Machine
 from latte.compiler.plan_memory import loaded, writes
+from latte.compiler.structure import fingerprint
 from latte.compiler.vector import Lowered, Units
 from latte.runtime.cache import Cache, key, source_version
 
@@ -34,12 +42,23 @@ class Entry:
     units: Units
 
 
-class Jit:
-    """Compiles for one machine; code lives as long as this does."""
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A loaded function. `arguments` are numbers of the buffers of an `Alone`."""
 
-    def __init__(self, machine: Machine, cache: Cache) -> None:
+    address: int
+    arguments: tuple[int, ...]
+    units: Units
+
+
+class Jit:
+    """Compiles for one machine, LLVM in `threads` threads; code lives as long as this does."""
+
+    def __init__(self, machine: Machine, cache: Cache, threads: int = 1) -> None:
         self._machine = machine
         self._cache = cache
+        self._threads = threads
+        self._codes: dict[str, _Code] = {}
 
     @cached_property
     def target(self) -> Target:
@@ -49,67 +68,87 @@ class Jit:
     def _loader(self) -> Loader:
         return Loader(self.target)
 
+    @cached_property
+    def _made_for(self) -> tuple[str, ...]:
+        """All but the kernels that decides their code."""
+        machine = replace(self._machine, flags=frozenset())  # a set has no fixed order
+        return source_version(), self.target.key(), repr(PASSES), repr(machine)
+
     def function(self, symbol: str, text: str) -> int:
         """The address of a module's only exported function."""
-        text_hash = hashlib.sha256(text.encode()).hexdigest()
-        return self._address(symbol, text_hash, text)
+        if address := self._loader.address(symbol):
+            return address
+        name = key("object", self.target.key(), repr(PASSES), text)
+        data = self._cache.load(name)
+        if data is None:
+            data = compile_object(text, self.target)
+            self._cache.store(name, data)
+        return self._loader.load(symbol, data)
 
     def entries(self, program: Program, phase: Phase, lower: Lower) -> list[Entry]:
         """The code of every kernel of a phase, in order."""
-        name = key(
-            "phase", source_version(), self.target.key(),
-            repr(replace(self._machine, flags=frozenset())),  # a set has no fixed order
-            _described(program, phase),
-        )  # fmt: skip
+        name = key("phase", *self._made_for, _described(program, phase))
         stored = self._cache.load(name)
-        if stored is not None and (found := self._stored(stored)) is not None:
-            return found
-        entries, saved = [], []
-        for kernel, around in nests(phase.items):
-            lowered = lower(kernel, program, self._machine, around)
-            symbol, text = _named(lowered, self._machine)
-            address = self._address(symbol, symbol, text)
-            entries.append(Entry(address, lowered.buffers, lowered.units))
-            units = lowered.units
-            saved.append([symbol, lowered.buffers, units.fixed, units.batched, units.points])
-        self._cache.store(name, json.dumps(saved).encode())
-        return entries
+        listed = None if stored is None else json.loads(stored)
+        if listed is None or not all(self._found(kernel) for kernel, _ in listed):
+            parts = [alone(kernel, around, program) for kernel, around in nests(phase.items)]
+            listed = self._made(parts, lower)
+            self._cache.store(name, json.dumps(listed).encode())
+        return [self._entry(kernel, buffers) for kernel, buffers in listed]
 
-    def _stored(self, stored: bytes) -> list[Entry] | None:
-        """The entries of a warm start; None if a function is not in the cache any more."""
-        entries = []
-        for symbol, buffers, *units in json.loads(stored):
-            address = self._address(symbol, symbol, None)
-            if not address:
-                return None
-            entries.append(Entry(address, tuple(buffers), Units(*units)))
-        return entries
+    def _entry(self, kernel: str, buffers: tuple[str, ...]) -> Entry:
+        code = self._codes[kernel]
+        return Entry(code.address, tuple(buffers[k] for k in code.arguments), code.units)
 
-    def _address(self, symbol: str, name: str, text: str | None) -> int:
-        """The function's address; 0 if it is not in the cache and there is no text."""
-        known = self._loader.address(symbol)
-        if known:
-            return known
-        object_key = key("object", self.target.key(), repr(PASSES), name)
-        data = self._cache.load(object_key)
-        if data is None and text is None:
-            return 0
-        if data is None:
-            assert text is not None
-            data = compile_object(text, self.target)
-            self._cache.store(object_key, data)
-        return self._loader.load(symbol, data)
+    def _made(self, parts: list[Alone], lower: Lower) -> list[tuple[str, tuple[str, ...]]]:
+        """The fingerprints and buffers of kernels; all their code is loaded afterwards."""
+        missing = {p.fingerprint: p for p in parts if not self._found(p.fingerprint)}
+        if missing:
+            with closing(Compilers(self.target, self._threads)) as compilers:
+                begun = {k: self._begun(part, lower, compilers) for k, part in missing.items()}
+                for kernel, (head, data) in begun.items():
+                    self._store(kernel, head, data.result())
+        return [(part.fingerprint, part.buffers) for part in parts]
+
+    def _begun(
+        self, part: Alone, lower: Lower, compilers: Compilers
+    ) -> tuple[bytes, Future[bytes]]:
+        """A kernel's arguments and units as they are stored, and its object file to come."""
+        lowered = lower(part.kernel, part.program, self._machine, part.around)
+        names = [buffer.name for buffer in part.program.buffers]
+        arguments = [names.index(name) for name in lowered.buffers]
+        units = lowered.units
+        function = replace(lowered.function, name=_symbol(part.fingerprint))
+        head = json.dumps([arguments, units.fixed, units.batched, units.points])
+        return head.encode(), compilers.object(module([function], self._machine.fma))
+
+    def _store(self, kernel: str, head: bytes, data: bytes) -> None:
+        self._cache.store(key("kernel", *self._made_for, kernel), head + b"\n" + data)
+        self._load(kernel, head, data)
+
+    def _found(self, kernel: str) -> bool:
+        """Whether the code of a fingerprint is loaded, now or before."""
+        if kernel in self._codes:
+            return True
+        stored = self._cache.load(key("kernel", *self._made_for, kernel))
+        if stored is None:
+            return False
+        head, _, data = stored.partition(b"\n")
+        self._load(kernel, head, data)
+        return True
+
+    def _load(self, kernel: str, head: bytes, data: bytes) -> None:
+        arguments, *units = json.loads(head)
+        address = self._loader.load(_symbol(kernel), data)
+        self._codes[kernel] = _Code(address, tuple(arguments), Units(*units))
 
 
-def _named(lowered: Lowered, machine: Machine) -> tuple[str, str]:
-    """The text of a kernel's module, its function named by the text: equal code has one name."""
-    plain = module([replace(lowered.function, name="kernel")], machine.fma)
-    symbol = f"latte.{hashlib.sha256(plain.encode()).hexdigest()}"
-    return symbol, plain.replace('@"kernel', f'@"{symbol}')
+def _symbol(kernel: str) -> str:
+    return f"latte.{kernel}"
 
 
 def _described(program: Program, phase: Phase) -> str:
     """All that decides the code of a phase."""
     used = {name for kernel in kernels(phase.items) for name in writes(kernel)} | loaded(phase)
-    buffers = [buffer for buffer in program.buffers if buffer.name in used]
-    return repr((phase, buffers, program.scalars))
+    buffers = tuple(buffer for buffer in program.buffers if buffer.name in used)
+    return fingerprint((phase, buffers, program.scalars))
