@@ -13,6 +13,7 @@ from latte.compiler.ir import Program
 from latte.compiler.isolate import isolate
 from latte.compiler.layout import layout
 from latte.compiler.machine import Machine
+from latte.compiler.merge import merge
 from latte.compiler.net import Net
 from latte.compiler.pack import pack
 from latte.compiler.recur import recur
@@ -27,6 +28,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("simplify", lambda program, machine: simplify_program(program)),
     ("recur", lambda program, machine: recur(program)),
     ("isolate", lambda program, machine: isolate(program)),
+    ("merge", lambda program, machine: merge(program)),
     ("split_sums", lambda program, machine: split_sums(program)),
     ("layout", layout),
     ("pack", pack),
