@@ -91,8 +91,10 @@ def compile_net(
     threads: int | None = None,
     keep: tuple[str, ...] = (),
     seed: int = 0,
+    winograd: bool = False,
 ) -> Executable:
     """An Executable for up to `batch` items and `time` steps; phases compile when first run.
+    Without `winograd`, every contraction has its own multiplications (docs/numerics.md).
 
     Raises LatteError: E0913 for a target, mode, batch or time that cannot be.
     """
@@ -106,10 +108,16 @@ def compile_net(
     _check_whole(batch=batch, threads=threads, seed=seed)
     program = program_of(net, batch=batch, time=steps, mode=chosen, keep=keep)
     workers = threads or now.threads
-    backend = _backend(program, _target(target), workers, readable(net, keep), now)
+    left_out = without(winograd=winograd)
+    backend = _backend(program, _target(target), workers, readable(net, keep), now, left_out)
     return Executable(
         analyze(net), program, backend, text=text, mode=chosen, seed=seed, threads=workers
     )
+
+
+def without(*, winograd: bool) -> frozenset[str]:
+    """The passes that options leave out."""
+    return frozenset() if winograd else frozenset({"winograd"})
 
 
 def peak_memory(net: Net, *, batch: int, time: int = 1) -> int:
@@ -135,8 +143,9 @@ def lower_kernel(
 
 
 def _backend(
-    program: Program, target: Target, threads: int, keep: frozenset[str], now: Options
-) -> Backend:
+    program: Program, target: Target, threads: int, keep: frozenset[str], now: Options,
+    left_out: frozenset[str],
+) -> Backend:  # fmt: skip
     if target == "interp":
         from latte.runtime.backend import Interpreted
 
@@ -148,8 +157,8 @@ def _backend(
 
     machine = host()
     return Native(
-        optimize(program, machine), lower_kernel, threads=threads, cache=Cache(now.cache),
-        keep=keep, guard=now.guard, machine=machine,
+        optimize(program, machine, left_out), lower_kernel, threads=threads,
+        cache=Cache(now.cache), keep=keep, guard=now.guard, machine=machine,
     )  # fmt: skip
 
 

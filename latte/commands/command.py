@@ -140,6 +140,7 @@ class Settings:
     target: str
     seed: int
     time: int | None
+    winograd: bool
 
     def compile(
         self, net: Net, *, mode: str = "train", batch: int | None = None, time: int | None = None
@@ -147,12 +148,12 @@ class Settings:
         """The net compiled so; `batch` and `time` hold where the user chose none."""
         return net.compile(
             self.batch or batch, target=self.target, threads=self.threads, mode=mode,
-            time=self.time or time, seed=self.seed,
+            time=self.time or time, seed=self.seed, winograd=self.winograd,
         )  # fmt: skip
 
 
 def compile_options(function: Function) -> Callable[..., Any]:
-    """`--batch --threads --target --seed --time`: the command gets them as `settings`."""
+    """How a net is compiled, `--batch` to `--winograd`: the command gets it as `settings`."""
     names = [field.name for field in fields(Settings)]
 
     @wraps(function)
@@ -162,6 +163,11 @@ def compile_options(function: Function) -> Callable[..., Any]:
 
     positive = click.IntRange(min=1)
     for option in (
+        click.option(
+            "--winograd/--no-winograd",
+            default=False,
+            help="Whether convolutions may have fewer multiplications  [no]",
+        ),
         click.option("--time", type=positive, help="Steps of the longest sequence"),
         click.option("--seed", type=int, default=0, help="Of first weights and draws  [0]"),
         click.option("--target", default="cpu", help="cpu, or interp: the slow oracle  [cpu]"),

@@ -69,16 +69,23 @@ def command(
     if later:
         not_in_this_build(f"`{later.pop()}`", "targets are cpu and interp")
     if explain:
-        _explain(_program(net, mode, settings), _machine(cpu))
+        _explain(_program(net, mode, settings), _machine(cpu), _without(settings))
     elif report:
-        _report(net, _program(net, mode, settings), Path(report), cpu)
+        _report(net, _program(net, mode, settings), Path(report), cpu, _without(settings))
     elif emit in {"ast", "net"} and after is None:
         _write(_front(net, emit), output)
     elif emit or after:
         program = _program(net, mode, settings)
-        _write(_back(program, emit or "program", after, phase, cpu), output)
+        _write(_back(program, emit or "program", after, phase, cpu, _without(settings)), output)
     else:
         _compile(net, mode, settings)
+
+
+def _without(settings: Settings) -> frozenset[str]:
+    """The passes that are left out."""
+    from latte import build
+
+    return build.without(winograd=settings.winograd)
 
 
 def _machine(cpu: str | None) -> Machine:
@@ -119,8 +126,9 @@ def _program(net: Net, mode: str, settings: Settings) -> Program:
 
 
 def _back(
-    program: Program, stage: str, after: str | None, phase: str | None, cpu: str | None
-) -> str:
+    program: Program, stage: str, after: str | None, phase: str | None, cpu: str | None,
+    without: frozenset[str],
+) -> str:  # fmt: skip
     """The Program after a pass, or what the code generator made of it in the end."""
     from latte.compiler.pipeline import optimize, stages
     from latte.compiler.show import show_program
@@ -129,13 +137,14 @@ def _back(
     if phase is not None and phase not in names:
         fail("E0959", f"there is no phase `{phase}`", help=f"there are {', '.join(names)}")
     if after is not None or stage == "program":
-        found = dict(stages(program, _machine(cpu)))
+        found = dict(stages(program, _machine(cpu), without))
         wanted = after or next(iter(found))
         if wanted not in found:
             hint = did_you_mean(wanted, found) or f"the passes are {', '.join(found)}"
             fail("E0959", f"there is no pass `{wanted}`", help=hint)
         return show_program(_only(found[wanted], phase))
-    return "\n\n".join(_code(_only(optimize(program, _machine(cpu)), phase), stage, cpu))
+    optimized = optimize(program, _machine(cpu), without)
+    return "\n\n".join(_code(_only(optimized, phase), stage, cpu))
 
 
 def _only(program: Program, phase: str | None) -> Program:
@@ -175,13 +184,13 @@ def _printer(stage: str, cpu: str | None) -> Callable[[Lowered], str]:
     return lambda lowered: assembly(module([lowered.function], fma), target)
 
 
-def _explain(program: Program, machine: Machine) -> None:
+def _explain(program: Program, machine: Machine, without: frozenset[str]) -> None:
     """What each pass did, in numbers: kernels and buffers before and after."""
     from latte.compiler.ir import kernels
     from latte.compiler.pipeline import stages
 
     before = None
-    for name, after in stages(program, machine):
+    for name, after in stages(program, machine, without):
         counts = ", ".join(f"{p.name} {len(kernels(p.items))}" for p in after.phases)
         change = (
             "unchanged" if after is before else f"{len(after.buffers)} buffers; kernels: {counts}"
@@ -190,15 +199,20 @@ def _explain(program: Program, machine: Machine) -> None:
         before = after
 
 
-def _report(net: Net, program: Program, folder: Path, cpu: str | None) -> None:
+def _report(
+    net: Net, program: Program, folder: Path, cpu: str | None, without: frozenset[str]
+) -> None:
     """Every stage as a numbered file."""
     from latte.compiler.pipeline import stages
     from latte.compiler.show import show_program
 
     folder.mkdir(parents=True, exist_ok=True)
     texts = [("ast", _front(net, "ast")), ("net", _front(net, "net"))]
-    texts += [(name, show_program(after)) for name, after in stages(program, _machine(cpu))]
-    texts += [(stage, _back(program, stage, None, None, cpu)) for stage in ("vector", "llvm")]
+    passes = stages(program, _machine(cpu), without)
+    texts += [(name, show_program(after)) for name, after in passes]
+    texts += [
+        (stage, _back(program, stage, None, None, cpu, without)) for stage in ("vector", "llvm")
+    ]
     for number, (name, text) in enumerate(texts, 1):
         place = folder / f"{number:02d}_{name}.txt"
         place.write_text(text + "\n", "utf-8")

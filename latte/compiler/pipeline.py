@@ -21,6 +21,7 @@ from latte.compiler.share import share
 from latte.compiler.simplify import simplify_program
 from latte.compiler.split_sums import split_sums
 from latte.compiler.synthesize import synthesize
+from latte.compiler.winograd import winograd
 
 Pass = Callable[[Program, Machine], Program]
 
@@ -31,6 +32,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("merge", lambda program, machine: merge(program)),
     ("split_sums", lambda program, machine: split_sums(program)),
     ("layout", layout),
+    ("winograd", winograd),
     ("pack", pack),
 )
 
@@ -50,14 +52,17 @@ def program_of(
     return synthesize(analyze(net), batch=batch, time=time, mode=mode, gradients=tuple(gradients))
 
 
-def optimize(program: Program, machine: Machine) -> Program:
-    """The Program after all passes."""
-    return [after for _, after in stages(program, machine)][-1]
+def optimize(program: Program, machine: Machine, without: frozenset[str] = frozenset()) -> Program:
+    """The Program after all passes, those in `without` left out."""
+    return [after for _, after in stages(program, machine, without)][-1]
 
 
-def stages(program: Program, machine: Machine) -> Iterator[tuple[str, Program]]:
+def stages(
+    program: Program, machine: Machine, without: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, Program]]:
     """The name of each pass and the Program after it, "synthesize" first."""
     yield "synthesize", program
     for name, change in PASSES:
-        program = change(program, machine)
-        yield name, program
+        if name not in without:
+            program = change(program, machine)
+            yield name, program

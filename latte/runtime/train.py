@@ -58,6 +58,7 @@ class Trainable(Protocol):
         threads: int | None = None,
         time: int | None = None,
         seed: int = 0,
+        winograd: bool = False,
     ) -> Executable: ...
 
 
@@ -109,6 +110,7 @@ def train(
     batch: int | None = None,
     rate: float | None = None,
     seed: int = 0,
+    winograd: bool = False,
     threads: int | None = None,
     target: str = "cpu",
     time: int | None = None,
@@ -141,7 +143,12 @@ def train(
     size = batch or (before.batch if before else net.training.batch)
     seed = before.seed if before else seed
     exe = net.compile(
-        min(size, len(feed)), target=target, threads=threads, time=time or feed.steps, seed=seed
+        min(size, len(feed)),
+        target=target,
+        threads=threads,
+        time=time or feed.steps,
+        seed=seed,
+        winograd=winograd,
     )
     if rate is not None:
         exe.set_hyper("rate", rate)
