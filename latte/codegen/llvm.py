@@ -32,6 +32,7 @@ from latte.codegen.llvm_text import (
     vector,
 )
 from latte.compiler.vector import (
+    FLOATS,
     Address,
     Assign,
     Function,
@@ -134,7 +135,7 @@ class Printer:
     def _operation(self, statement: Operation) -> None:
         result, operator, operands = statement.result, statement.operator, statement.operands
         type_ = operands[0].type
-        table = FLOAT if type_.kind == "f32" else INTEGER
+        table = FLOAT if type_.kind in FLOATS else INTEGER
         if operator in table:
             a, b = operands
             self._put(f"%{result} = {table[operator]} {text(type_)} {plain(a)}, {plain(b)}")

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import struct
 
-from latte.compiler.vector import Operand, Type, Value
+from latte.compiler.vector import FLOATS, Operand, Type, Value
 
-NAMES = {"f32": "float", "i32": "i32", "i64": "i64", "u8": "i8", "i1": "i1", "ptr": "ptr"}
-MANGLED = {"f32": "f32", "i32": "i32", "i64": "i64", "u8": "i8", "i1": "i1"}
+NAMES = {
+    "f32": "float",
+    "f64": "double",
+    "i32": "i32",
+    "i64": "i64",
+    "u8": "i8",
+    "i1": "i1",
+    "ptr": "ptr",
+}
+MANGLED = {"f32": "f32", "f64": "f64", "i32": "i32", "i64": "i64", "u8": "i8", "i1": "i1"}
 
 FLOAT = {
     "add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv",
@@ -28,6 +36,7 @@ CONVERSION = {
     ("i32", "f32"): "sitofp", ("i64", "f32"): "sitofp", ("u8", "f32"): "uitofp",
     ("i1", "f32"): "uitofp", ("i32", "i64"): "sext", ("i64", "i32"): "trunc",
     ("u8", "i32"): "zext", ("u8", "i64"): "zext", ("i1", "i32"): "zext", ("i1", "i64"): "zext",
+    ("i32", "f64"): "sitofp", ("f32", "f64"): "fpext", ("f64", "f32"): "fptrunc",
     ("i1", "u8"): "zext", ("i32", "u8"): "trunc", ("i64", "u8"): "trunc",
 }  # fmt: skip
 
@@ -69,8 +78,8 @@ def plain(operand: Operand) -> str:
 
 def number(value: float, type_: Type) -> str:
     """A scalar constant; floats by the bits of the double that equals the float32."""
-    if type_.kind == "f32":
-        rounded = _single(value)
+    if type_.kind in FLOATS:
+        rounded = _single(value) if type_.kind == "f32" else value
         return f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
     if type_.kind == "i1":
         return "true" if value else "false"

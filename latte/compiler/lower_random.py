@@ -30,22 +30,22 @@ def drawn(b: Builder, kind: str, stream: int, place: Value, most: int) -> Term:
     first = _unit(b, words)
     if kind == "uniform":
         return first
-    second = _unit(b, _mix(words ^ _signed(int(random.SECOND))))
+    second = _unit(b, mix(words ^ signed(int(random.SECOND))))
     radius = b.call("sqrt", b.call("log", 1.0 - first) * -2.0)
     return radius * b.call("cos", second * (2 * math.pi))
 
 
 def _bits(b: Builder, stream: int, place: Term, most: int) -> Term:
     low, high = _halves(b, b.materialized(place), most)
-    return _mix(_mix(low) ^ _key(b, stream) ^ high)
+    return mix(mix(low) ^ _key(b, stream) ^ high)
 
 
 def _halves(b: Builder, place: Term, most: int) -> tuple[Term, Term | int]:
     """The low word, and the mixed high word: a number where positions have 32 bits only."""
     low = b.convert(place, "i32")
     if most < 1 << 32:
-        return low, _signed(int(random.mix(np.zeros(1, np.uint32) ^ random.HIGH)[0]))
-    return low, _mix(b.convert(place >> 32, "i32") ^ _signed(int(random.HIGH)))
+        return low, signed(int(random.mix(np.zeros(1, np.uint32) ^ random.HIGH)[0]))
+    return low, mix(b.convert(place >> 32, "i32") ^ signed(int(random.HIGH)))
 
 
 def _key(b: Builder, stream: int) -> Term:
@@ -53,13 +53,14 @@ def _key(b: Builder, stream: int) -> Term:
     seed, update = b.scalar_integer(SLOT_SEED), b.scalar_integer(SLOT_UPDATE)
     word = b.term(0, I32)
     for part in (b.convert(seed, "i32"), b.convert(seed >> 32, "i32"), b.convert(update, "i32")):
-        word = _mix(word ^ part)
-    return _mix(word ^ _signed(stream & 0xFFFFFFFF))
+        word = mix(word ^ part)
+    return mix(word ^ signed(stream & 0xFFFFFFFF))
 
 
-def _mix(words: Term) -> Term:
+def mix(words: Term) -> Term:
+    """`random.mix`."""
     words = (words ^ (words >> 16)) * 0x7FEB352D
-    words = (words ^ (words >> 15)) * _signed(0x846CA68B)
+    words = (words ^ (words >> 15)) * signed(0x846CA68B)
     return words ^ (words >> 16)
 
 
@@ -67,6 +68,6 @@ def _unit(b: Builder, words: Term) -> Term:
     return b.convert(words >> 8, "f32") * 2.0**-24
 
 
-def _signed(word: int) -> int:
+def signed(word: int) -> int:
     """A 32-bit word as LLVM writes it."""
     return word - (1 << 32) if word >= 1 << 31 else word

@@ -17,6 +17,7 @@ from typing import Union
 from latte.compiler.vector import (
     BYTES,
     F32,
+    FLOATS,
     I64,
     Constant,
     Kind,
@@ -91,7 +92,7 @@ class Term:
         return self.operations.modulo(self, divisor)
 
     def __neg__(self) -> Term:
-        if self.type.kind == "f32":
+        if self.type.kind in FLOATS:
             return self.operations.operation("neg", self.type, self)
         return self.operations.binary("sub", 0, self)
 
@@ -325,7 +326,7 @@ class Operations:
     def operand(self, value: Number, type_: Type) -> Operand:
         """What a statement holds: constants typed, offsets added, scalars splat."""
         if not isinstance(value, Term):
-            return Constant(float(value) if type_.kind == "f32" else int(value), type_)
+            return Constant(float(value) if type_.kind in FLOATS else int(value), type_)
         operand = value.operand
         if value.offset:
             operand = self._pure("add", I64, (operand, Constant(value.offset, I64))).operand

@@ -19,9 +19,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Union, assert_never
 
-Kind = Literal["f32", "i32", "i64", "u8", "i1", "ptr"]
+Kind = Literal["f32", "f64", "i32", "i64", "u8", "i1", "ptr"]
 
-BYTES: dict[Kind, int] = {"f32": 4, "i32": 4, "i64": 8, "u8": 1, "i1": 1, "ptr": 8}
+BYTES: dict[Kind, int] = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "u8": 1, "i1": 1, "ptr": 8}
+FLOATS = frozenset({"f32", "f64"})  # f64 for what is computed once, such as first values
 
 # The run-time block of 8-byte slots that every function is given as `scalars`.
 SLOT_ITEMS = 0  # i64: items in this call
@@ -48,8 +49,9 @@ class Type:
         return self.kind if self.lanes == 1 else f"{self.kind}x{self.lanes}"
 
 
-F32, I32, I64, U8, BOOL, POINTER = (
+F32, F64, I32, I64, U8, BOOL, POINTER = (
     Type("f32"),
+    Type("f64"),
     Type("i32"),
     Type("i64"),
     Type("u8"),
@@ -59,6 +61,7 @@ F32, I32, I64, U8, BOOL, POINTER = (
 
 SCALAR_TYPES: dict[Kind, Type] = {
     "f32": F32,
+    "f64": F64,
     "i32": I32,
     "i64": I64,
     "u8": U8,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from latte.codegen import interp
 from latte.codegen.interp import Run
 from latte.compiler.ir import LOSS, Kernel, Program, commit, kernels
+from latte.runtime.initial import First
 
 Array = NDArray[Any]
 
@@ -31,6 +32,9 @@ class Backend(Protocol):
 
     def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
         """Runs a phase in the pieces that can be told apart: their kernels and seconds."""
+
+    def begin(self, first: First) -> None:
+        """Gives a buffer its first values."""
 
     def write(self, buffer: str, values: Array) -> None:
         """Stores the first places of each axis."""
@@ -64,6 +68,9 @@ class Interpreted:
         start = perf_counter()
         self.run(phase, now)
         return [(kernels(self._program.phase(phase).items), perf_counter() - start)]
+
+    def begin(self, first: First) -> None:
+        self.write(first.name, first.values())
 
     def write(self, buffer: str, values: Array) -> None:
         self._arrays[buffer][tuple(slice(0, size) for size in values.shape)] = values

@@ -31,6 +31,8 @@ from latte.compiler.vector import FIRST_SCALAR, fault_slot
 from latte.runtime import arrays
 from latte.runtime.arrays import Array, Bytes
 from latte.runtime.cache import Cache
+from latte.runtime.draws import Draws
+from latte.runtime.initial import First
 from latte.runtime.jit import Jit, Lower
 from latte.runtime.records import Schedule, schedule
 from latte.runtime.workers import Workers
@@ -76,8 +78,10 @@ class Native:
         self._guard = guard
         self._machine = machine or host()
         self._jit = Jit(self._machine, cache or Cache(None), threads)
+        self._draws = Draws(self._jit, self._machine, threads)
         self._workers = Workers(threads, cache)
         self._phases: dict[str, _Compiled] = {}
+        self._clear: set[str] = set()  # what lasts and is all zero, as it was allocated
         self._arenas: dict[str, Bytes] = {}
         self._views: dict[str, Array] = {}
         self._buffers = {buffer.name: buffer for buffer in program.buffers}
@@ -88,6 +92,7 @@ class Native:
         self._finalizer = weakref.finalize(self, self._workers.close)
 
     def run(self, phase: str, now: Run) -> None:
+        self._clear.clear()
         compiled = self._phases.get(phase) or self._compile(phase)
         self._set_scalars(now)
         if self._guard and phase not in ("backward", "update"):
@@ -116,6 +121,7 @@ class Native:
 
     def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
         """Runs a phase one kernel (or loop, or group) after another: the seconds of each."""
+        self._clear.clear()
         compiled = self._phases.get(phase) or self._compile(phase)
         self._set_scalars(now)
         plan = compiled.schedule
@@ -127,7 +133,17 @@ class Native:
             found.append((kernels((item,)), perf_counter() - start))
         return found
 
+    def begin(self, first: First) -> None:
+        name, memory = first.name, self._persistent[first.name]
+        if first.is_zero and name in self._clear:
+            return
+        if self._draws.fill(first, self._buffers[name], memory):
+            self._clear.discard(name)
+        else:
+            self.write(name, first.values())
+
     def write(self, buffer: str, values: Array) -> None:
+        self._clear.discard(buffer)
         if buffer not in self._views:
             form = self._buffers[buffer]
             self._views[buffer] = arrays.view(form, self._persistent[buffer])
@@ -208,7 +224,9 @@ class Native:
     @cached_property
     def _persistent(self) -> Places:
         """What outlives a phase; borders and padding are zero from the start."""
-        return self._places(b for b in self._program.buffers if not is_transient(b))
+        lasting = [b for b in self._program.buffers if not is_transient(b)]
+        self._clear = set() if self._guard else {buffer.name for buffer in lasting}
+        return self._places(lasting)
 
     def _arena(self, kind: str, plan: Plan) -> Places:
         """The places of a plan; phases of one kind share their memory."""

@@ -112,9 +112,9 @@ class Executable:
         """Gives parameters, running values and solver states their first values again."""
         self._seed = self._seed if seed is None else seed
         self._ready = True
-        for name, values in first_values(self.net, self._seed, self.threads):
-            if name in self._buffers:
-                self.backend.write(name, values)
+        for first in first_values(self.net, self._seed, self.threads):
+            if first.name in self._buffers:
+                self.backend.begin(first)
 
     # Running it
 

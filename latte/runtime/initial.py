@@ -13,7 +13,7 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -31,16 +31,42 @@ PIECE = 1 << 14  # elements evaluated at once: the temporaries stay in the secon
 Floats = NDArray[np.float32]
 
 
-def first_values(net: Net, seed: int, threads: int = 1) -> Iterator[tuple[str, Floats]]:
-    """The first values of all parameters, their solver's states, and running values, by name."""
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first values of one array: `initial` for every element of `axes`. Every draw depends on
+    the `seed` and on `name`."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    initial: Expression
+    seed: int
+    threads: int = 1
+
+    def values(self) -> Floats:
+        """In declared order. Not to be written to: if they are all the same, they take no
+        memory."""
+        return initial_values(self.name, self.axes, self.initial, self.seed, self.threads)
+
+    @property
+    def form(self) -> Expression:
+        """The expression with what is constant in it computed, and the place's stream in every
+        draw."""
+        return rewrite(_placed(self.initial, self.name, constant(0)), _folded)
+
+    @property
+    def is_zero(self) -> bool:
+        return self.form == Number(0.0)
+
+
+def first_values(net: Net, seed: int, threads: int = 1) -> Iterator[First]:
+    """The first values of all parameters, their solver's states, and running values."""
     for parameter in net.parameters:
         path, axes = parameter.name, parameter.axes
-        yield path, initial_values(path, axes, parameter.initial, seed, threads)
+        yield First(path, axes, parameter.initial, seed, threads)
         for state in net.training.solver.states:
-            name = f"{path}/{state.name}"
-            yield name, initial_values(name, axes, state.initial, seed, threads)
+            yield First(f"{path}/{state.name}", axes, state.initial, seed, threads)
     for running in net.runnings:
-        yield running.name, initial_values(running.name, running.axes, running.initial, seed)
+        yield First(running.name, running.axes, running.initial, seed)
 
 
 def initial_values(
@@ -111,6 +137,13 @@ def _value(
             return APPLY[operator](*(_value(operand, drawn) for operand in operands))
         case _:
             return np.asarray(evaluate(expression, (), Run()))
+
+
+def _folded(node: Expression) -> Expression | None:
+    """Arithmetic of numbers alone, as the interpreter computes it."""
+    if isinstance(node, Apply) and all(isinstance(o, Number) for o in node.operands):
+        return Number(float(evaluate(node, (), Run())))
+    return None
 
 
 def _placed(initial: Expression, path: str, place: Affine) -> Expression:
