@@ -15,17 +15,21 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from latte.compiler.affine import axis
+from latte.compiler.affine import Affine, axis
 from latte.compiler.builder import Builder
-from latte.compiler.expression import Axis, Expression
-from latte.compiler.ir import Kernel, Program
+from latte.compiler.expression import Axis, Expression, Load, Local
+from latte.compiler.ir import Kernel, Program, expressions
+from latte.compiler.lower_access import Terms
+from latte.compiler.lower_align import aligned
+from latte.compiler.lower_interior import interior
 from latte.compiler.lower_memory import store
 from latte.compiler.lower_plan import Loop, Plan, plan
 from latte.compiler.lower_scope import Group, Scope
-from latte.compiler.lower_stage import certain_folds, stage
+from latte.compiler.lower_stage import certain_folds, certain_locals, stage
 from latte.compiler.lower_transpose import transposed
 from latte.compiler.lower_value import value
 from latte.compiler.machine import Machine
+from latte.compiler.rewrite import walk
 from latte.compiler.values import Integer, Term
 from latte.compiler.vector import Lowered, Units
 
@@ -37,6 +41,7 @@ def lower(
     and groups it is in, the outermost first."""
     if copied := transposed(kernel, program, machine):
         return copied
+    kernel = aligned(kernel)
     scope = Scope(Builder(kernel.name), program, machine.width)
     scope.written = frozenset(write.buffer for write in kernel.writes)
     if any(entry.size == 0 for entry in kernel.axes):
@@ -44,6 +49,7 @@ def lower(
     scope.add_lets(kernel.lets)
     scope.declare(kernel.axes)
     scope.declare(around)
+    scope.outer = frozenset(scope.sizes)
     for depth, entry in enumerate(around):
         scope.bind(entry.name, scope.b.place(depth))
     return _Nest(scope, kernel, plan(scope, kernel)).lowered()
@@ -55,6 +61,8 @@ class _Nest:
     def __init__(self, scope: Scope, kernel: Kernel, chosen: Plan) -> None:
         self.scope, self.kernel, self.plan, self.b = scope, kernel, chosen, scope.b
         self.guards = {id(guard): guard for guard in kernel.where}
+        self.needed, self.reread = _needed(scope, kernel), _reread(kernel)
+        self.tests: dict[Terms, int] = {}
         for name, view in chosen.views:
             scope.views[name] = view
         for loop in chosen.loops:
@@ -62,6 +70,12 @@ class _Nest:
         scope.folds = tuple(fold for e in self._expressions() for fold in certain_folds(e))
         if chosen.lane_axis is not None:
             self._see_lane(chosen.lane_axis)
+        steady = frozenset(name for name in scope.outer if not self._on_lane(name))
+        self.tests = interior(self._expressions(), steady, scope.ranges)
+
+    def _on_lane(self, name: str) -> bool:
+        view = self.scope.views.get(name, axis(name))
+        return self.plan.lane in view.axes()
 
     def _see_lane(self, entry: Axis) -> None:
         scope, lanes = self.scope, self.plan.lanes
@@ -116,6 +130,9 @@ class _Nest:
         with ExitStack() as stack:
             if level == 0:
                 self._enter(stack, not loops)
+            if self._known_now():
+                self._twice(digits, level)
+                return
             if level == len(loops):
                 self._point()
                 return
@@ -130,6 +147,24 @@ class _Nest:
             self.scope.bind(loop.variable, place)
             self._enter(stack, level + 1 == len(loops))
             self._open(digits, level + 1)
+
+    def _known_now(self) -> bool:
+        """Whether it is known from here on if the place is in the interior."""
+        return bool(self.tests) and all(
+            Affine(terms, 0).axes() <= self.scope.bound for terms in self.tests
+        )
+
+    def _twice(self, digits: list[tuple[Loop, Integer]], level: int) -> None:
+        """The rest for places of the interior, and for all others."""
+        tests, guards, self.tests = self.tests, dict(self.guards), {}
+        inside = self.scope.holds(tuple(Affine(*test) for test in tests.items()))
+        assert isinstance(inside, Term)
+        with self.b.when(inside), self.scope.inner(interior=tests):
+            self._open(digits, level)
+        self.guards = guards
+        with self.b.otherwise(), self.scope.inner():
+            self._open(digits, level)
+        self.tests = tests
 
     def _place(self, stack: ExitStack, loop: Loop, digit: Integer | None) -> Integer:
         """The variable's value: a unit's digit, or a loop over the unit's chunk, or over all."""
@@ -189,6 +224,26 @@ class _Nest:
                 self._point()
 
     def _point(self) -> None:
-        values = [value(self.scope, write.expression) for write in self.kernel.writes]
-        for write, number in zip(self.kernel.writes, values, strict=True):
-            store(self.scope, write, number, value)
+        """The lets that every point needs, in order, then the writes: each value is stored at
+        once where no other reads what it overwrites."""
+        scope, writes = self.scope, self.kernel.writes
+        for name in self.needed:
+            value(scope, Local(name))
+        if self.reread:
+            for write in writes:
+                value(scope, write.expression)
+        for write in writes:
+            store(scope, write, value(scope, write.expression), value)
+
+
+def _reread(kernel: Kernel) -> bool:
+    """Whether a kernel of several writes reads what it writes."""
+    written = {write.buffer for write in kernel.writes} if len(kernel.writes) > 1 else set()
+    nodes = (node for expression in expressions(kernel) for node in walk(expression))
+    return any(isinstance(node, Load) and node.buffer in written for node in nodes)
+
+
+def _needed(scope: Scope, kernel: Kernel) -> tuple[str, ...]:
+    """The lets that every point computes, in order."""
+    found = certain_locals(scope, (write.expression for write in kernel.writes))
+    return tuple(let.name for let in kernel.lets if let.name in found)

@@ -18,6 +18,7 @@ from latte.compiler.expression import Expression, Index
 from latte.compiler.ir import Buffer, Dim
 
 Ranges = Mapping[str, tuple[int, int]]
+Terms = tuple[tuple[Atom, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from latte.compiler.lower_access import lane_break, lane_stride, reduce_floors
 GATHER = 2  # instructions that each lane of a gather takes
 STRIDES = 4  # lanes up to this far apart are loaded with all between them
 LEAST_LANES = 4  # places of a fold that make lanes along it worthwhile
+UNROLLED = 16  # places of a fold, times blocks of lanes, that are written out
 FAR = 1 << 40  # more than any index
 
 

@@ -21,7 +21,7 @@ from itertools import chain
 from latte.compiler.affine import Affine, axis
 from latte.compiler.expression import Axis, Expression, Fold, Guard, Load, Local, Number
 from latte.compiler.lower_access import lane_stride
-from latte.compiler.lower_cost import LEAST_LANES, vector_steps
+from latte.compiler.lower_cost import LEAST_LANES, UNROLLED, vector_steps
 from latte.compiler.lower_memory import Evaluate
 from latte.compiler.lower_reduce import Reduction
 from latte.compiler.lower_scope import Group, Scope, Value
@@ -31,8 +31,6 @@ from latte.compiler.values import Integer, Term
 
 ACCUMULATORS = 4  # vectors of partial sums where a lane fold is long
 Blocks = tuple[Integer | None, ...]  # None: the block of lanes that is bound
-
-UNROLLED = 16  # places of a fold, times blocks of lanes, that are written out
 
 
 @dataclass(slots=True)
@@ -179,7 +177,7 @@ class _Folding:
         found: dict[str, list[Guard]] = {}
         names = [entry.name for entry in self.order]
         for guard in self.node.where:
-            if not guard.modulus and guard.index.bounds(self.scope.ranges)[0] >= 0:
+            if not guard.modulus and self.scope.assured(guard.index):
                 continue
             used = [name for name in names if name in guard.index.axes()]
             found.setdefault(used[-1] if used else "", []).append(guard)

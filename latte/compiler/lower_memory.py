@@ -57,12 +57,40 @@ def load(scope: Scope, node: Load, evaluate: Evaluate) -> Value:
     """The element in every lane, or a scalar where all lanes have the same. Bytes count as i32."""
     stored, place = scope.storage(node.buffer), _place(scope, node.buffer, node.index, evaluate)
     safe = inside(stored.buffer, node.index, scope.ranges) and place.valid is None
+    return _loaded(scope, stored, place, _needed(scope, place, safe))
+
+
+def load_where(scope: Scope, node: Load, condition: Term, evaluate: Evaluate) -> Value | None:
+    """The element where a condition holds, else 0, by a mask alone; None where that cannot be."""
+    if value_entries(node.index):
+        return None
+    stored, place = scope.storage(node.buffer), _place(scope, node.buffer, node.index, evaluate)
+    if place.lanes == 1 or condition.type.lanes not in (1, place.lanes):
+        return None
+    if place.stride > 1 or place.stop or _scattered(place):
+        return None
+    mask = scope.both(scope.mask if scope.mask is not None else scope.tail, condition)
+    if mask is not None and mask.type.lanes < place.lanes:
+        mask = scope.b.splat(mask, place.lanes)
+    return _loaded(scope, stored, place, mask)
+
+
+def _scattered(place: Place) -> bool:
+    return isinstance(place.index, Term) and place.index.type.lanes > 1
+
+
+def _needed(scope: Scope, place: Place, safe: bool) -> Term | None:
+    """The mask with which lanes must be loaded that may lie outside."""
     mask = scope.tail if safe and place.varies else None if safe else scope.mask
     if mask is not None and mask.type.lanes > place.lanes:
-        mask = scope.b.reduce("any", mask)
-    elif mask is not None and mask.type.lanes < place.lanes:
-        mask = scope.b.splat(mask, place.lanes)
-    value = _load(scope, scope.pointer(node.buffer), place, stored.buffer.element, mask)
+        return scope.b.reduce("any", mask)
+    if mask is not None and mask.type.lanes < place.lanes:
+        return scope.b.splat(mask, place.lanes)
+    return mask
+
+
+def _loaded(scope: Scope, stored: Storage, place: Place, mask: Term | None) -> Value:
+    value = _load(scope, scope.pointer(stored.buffer.name), place, stored.buffer.element, mask)
     return scope.b.convert(value, "i32") if value.type.kind == "u8" else value
 
 

@@ -83,9 +83,9 @@ class Reduction:
         return row_major((axis(entry.name) for entry in axes), (entry.size for entry in axes))
 
     def _better(self, new: Term, old: Term) -> Term:
-        """Strictly ahead; NaN is ahead of all numbers."""
-        ahead = new > old if self.node.operator == "argmax" else new < old
-        return ahead | (new.ne(new) & old.eq(old))
+        """Strictly ahead; NaN is ahead of all numbers. Comparisons are false for NaN."""
+        behind = new <= old if self.node.operator == "argmax" else new >= old
+        return self.b.binary("xor", behind, 1) & old.eq(old)
 
     def _combine(self, a: Term, b: Term) -> Term:
         match self.node.operator:

@@ -28,7 +28,15 @@ from latte.compiler.expression import (
     Random,
 )
 from latte.compiler.ir import Program
-from latte.compiler.lower_access import Storage, flat_position, reduce_floors, split_lane, storage
+from latte.compiler.lower_access import (
+    Storage,
+    Terms,
+    flat_position,
+    reduce_floors,
+    split_lane,
+    storage,
+)
+from latte.compiler.lower_interior import assured
 from latte.compiler.rewrite import children
 from latte.compiler.values import Integer, Term
 from latte.compiler.vector import SLOT_ITEMS, SLOT_STEPS, Kind, vector_type
@@ -53,7 +61,8 @@ class Group:
 class Scope:
     """`mask` says which lanes count (None: all), `tail` which lanes exist at all; `ranges` hold
     for axes and loop variables; `bound` the axes whose variables are all open; `folds` are
-    those that every point computes."""
+    those that every point computes; `outer` are the axes of the kernel and around it; terms of
+    `interior` plus their number are known not to be negative here."""
 
     b: Builder
     program: Program
@@ -76,6 +85,8 @@ class Scope:
     written: frozenset[str] = frozenset()
     folds: tuple[Fold, ...] = ()
     group: Group | None = None
+    outer: frozenset[str] = frozenset()
+    interior: dict[Terms, int] = field(default_factory=dict)
     _positions: dict[tuple[str, int], tuple[tuple[Index, ...], Affine]] = field(
         default_factory=dict
     )
@@ -150,7 +161,8 @@ class Scope:
         """An inner block: what is bound, evaluated or changed inside is forgotten after it."""
         names = ("variables", "fixed", "locals", "known", "views", "ranges", "sizes")
         before = {name: getattr(self, name) for name in names}
-        plain = {name: getattr(self, name) for name in ("bound", "lane", "lanes", "mask", "tail")}
+        single = ("bound", "lane", "lanes", "mask", "tail", "interior")
+        plain = {name: getattr(self, name) for name in single}
         for name in names:
             setattr(self, name, dict(before[name]))
         for name, value in changes.items():
@@ -207,6 +219,26 @@ class Scope:
         return inner // atom.divisor
 
     # Conditions
+
+    def assured(self, index: Affine) -> bool:
+        """Whether an expression of axes is certainly not negative at this place."""
+        return assured(index, self.outer, self.ranges, self.interior)
+
+    def holds(self, places: tuple[Affine, ...]) -> Value:
+        """Whether no expression of axes is negative: a bool, a scalar or one for each lane."""
+        found: Term | None = None
+        for place in places:
+            if self.assured(place):
+                continue
+            index = self.resolve(place)
+            if index.bounds(self.ranges)[1] < 0:
+                return False
+            value = self.lanes_of(index) if self.varies(index) else self.integer(index)
+            holds = value >= 0
+            if holds is False:
+                return False
+            found = self.both(found, holds)
+        return True if found is None else found
 
     def guard(self, guard: Guard) -> Value:
         """A guard's truth: a bool, a scalar or one for each lane."""

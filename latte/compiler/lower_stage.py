@@ -6,10 +6,11 @@ identity. A softmax's maximum and sum are computed once for each item, an addres
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from latte.compiler.expression import Apply, Expression, Fold, Load, Local, Number, Position, Scalar
 from latte.compiler.lower_access import inside, value_entries
+from latte.compiler.lower_interior import conditions
 from latte.compiler.lower_memory import Evaluate
 from latte.compiler.lower_scope import Scope
 from latte.compiler.rewrite import children, walk
@@ -28,6 +29,8 @@ def _stage(scope: Scope, expression: Expression, certain: bool, evaluate: Evalua
     if isinstance(expression, Local):
         _stage(scope, scope.lets[expression.name], certain, evaluate)
         return
+    if conditions(expression) is not None:
+        return  # asked where it is needed: inside, not at all
     if scope.free(expression) <= scope.bound and (certain or _harmless(scope, expression)):
         evaluate(scope, expression)
         return
@@ -56,6 +59,24 @@ def certain_folds(expression: Expression) -> Iterator[Fold]:
         case _:
             for child in children(expression):
                 yield from certain_folds(child)
+
+
+def certain_locals(scope: Scope, expressions: Iterable[Expression]) -> frozenset[str]:
+    """The lets that are computed wherever the expressions are, those inside folds apart."""
+    found: set[str] = set()
+    waiting = list(expressions)
+    while waiting:
+        match waiting.pop():
+            case Local(name) if name not in found:
+                found.add(name)
+                waiting.append(scope.lets[name])
+            case Apply("select", (condition, _, _)):
+                waiting.append(condition)
+            case Fold() | Local():
+                pass
+            case other:
+                waiting += children(other)
+    return frozenset(found)
 
 
 def _harmless(scope: Scope, expression: Expression) -> bool:

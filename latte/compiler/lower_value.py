@@ -26,9 +26,10 @@ from latte.compiler.expression import (
     Scalar,
     Training,
 )
-from latte.compiler.lower_arithmetic import alike, apply, truth
+from latte.compiler.lower_arithmetic import alike, apply, kind, real, truth
 from latte.compiler.lower_fold import fold
-from latte.compiler.lower_memory import load
+from latte.compiler.lower_interior import conditions
+from latte.compiler.lower_memory import load, load_where
 from latte.compiler.lower_random import draw
 from latte.compiler.lower_scope import Scope, Value
 from latte.compiler.values import Term
@@ -63,6 +64,10 @@ def _value(scope: Scope, expression: Expression) -> Value:
             return draw(scope, kind, stream, scope.resolve(place))
         case Apply("select", (condition, yes, no)):
             return _select(scope, value(scope, condition), yes, no)
+        case Apply() if (places := conditions(expression)) is not None:
+            return scope.holds(places)
+        case Apply("add" | "sub" as operator, (a, b)):
+            return _sum(scope, operator, a, b)
         case Apply(operator, operands):
             return apply(scope, operator, [value(scope, operand) for operand in operands])
         case Fold():
@@ -73,10 +78,33 @@ def _value(scope: Scope, expression: Expression) -> Value:
             assert_never(expression)
 
 
+def _sum(scope: Scope, operator: str, a: Expression, b: Expression) -> Value:
+    """A sum, rounded once where one operand is a product that nothing else has asked for."""
+    for product, other in ((a, b), (b, a)):
+        match product:
+            case Apply("mul", (x, y)) if id(product) not in scope.known:
+                first, second, third = (value(scope, part) for part in (x, y, other))
+                if "f32" not in (kind(first), kind(second)):
+                    break
+                first, second, third = (real(scope, part) for part in (first, second, third))
+                if operator == "sub" and product is b:
+                    first = -first
+                elif operator == "sub":
+                    third = -third
+                return scope.b.fma(first, second, third)
+            case _:
+                pass
+    return apply(scope, operator, [value(scope, a), value(scope, b)])
+
+
 def _select(scope: Scope, condition: Value, yes: Expression, no: Expression) -> Value:
     if not isinstance(condition, Term):
         return value(scope, yes if condition else no)
     condition = truth(scope, condition)
+    if no == Number(0.0) and isinstance(yes, Load) and id(yes) not in scope.known:
+        found = load_where(scope, yes, condition, value)
+        if found is not None:
+            return found
     with scope.inner(mask=scope.both(scope.mask, condition)):
         chosen = value(scope, yes)
     opposite = scope.b.binary("xor", condition, 1)

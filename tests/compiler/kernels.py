@@ -18,6 +18,7 @@ from latte.compiler.expression import (
     Scalar,
 )
 from latte.compiler.ir import Buffer, Dim, Element, Kernel, Phase, Program, Serial, Write
+from latte.compiler.rewrite import substitute_axes, substitute_guards
 
 N, C, Y, X, KY, KX = map(axis, ("n", "c", "y", "x", "ky", "kx"))
 T, J, K, D, F = map(axis, ("t", "j", "k", "d", "f"))
@@ -69,7 +70,10 @@ def pool(size: int, operator: str = "max") -> Program:
     where = (Guard(row), Guard(size - 1 - row), Guard(column), Guard(size - column))
     window, body = sizes(ky=3, kx=3), Load("in", (N, C, row, column))
     best = Fold(operator, window, body, where)  # type: ignore[arg-type]
-    winner = Fold("argmax", window, body, where)
+    other = {"ky": axis("i"), "kx": axis("j")}  # another name of the window's places
+    winner = Fold(
+        "argmax", sizes(i=3, j=3), substitute_axes(body, other), substitute_guards(where, other)
+    )
     at = (N, C, Y, X)
     writes = (Write("out", at, best), Write("winner", at, winner))
     buffers = [buffer("in", *source), buffer("out", *axes), buffer("winner", *axes, element="u8")]
@@ -334,3 +338,35 @@ def spread(size: int) -> Program:
 
 
 MAKERS["spread"] = spread
+
+
+def tiles(size: int) -> Program:
+    """Tiles of 3 x 3 that overlap, with zeros outside: what crosses a tile, in four numbers."""
+    half = (size + 1) // 2
+    axes = (BATCH, *sizes(c=size, y=half, x=half))
+
+    def place(a: int, b: int) -> Expression:
+        row, column = Y * 2 + a - 1, X * 2 + b - 1
+        above = call("and", call("ge", Position(row), 0.0), call("le", Position(row), size - 1))
+        left = call("and", call("ge", Position(column), 0.0), call("gt", size, Position(column)))
+        return call("select", call("and", above, left), Load("in", (N, C, row, column)), 0.0)
+
+    lets = [Let(f"d{a}{b}", place(a, b)) for a in range(3) for b in range(3)]
+    lets += [
+        Let(f"e{a}{b}", call("sub", Local(f"d{a}{b}"), call("mul", Local(f"d{2 - a}{b}"), 0.5)))
+        for a in (0, 1)
+        for b in range(3)
+    ]
+    writes = (
+        Write("out", (*map(constant, (a, b)), N, C, Y, X), call("add", Local(f"e{a}{b}"), last))
+        for a in (0, 1)
+        for b, last in enumerate((Local(f"e{a}2"), call("mul", Local(f"e{a}0"), 3.0)))
+    )
+    buffers = [
+        buffer("in", BATCH, *sizes(c=size, y=size, x=size)),
+        buffer("out", *sizes(a=2, b=2), *axes),
+    ]
+    return program(buffers, [kernel(axes, *writes, lets=tuple(lets))])
+
+
+MAKERS["tiles"] = tiles

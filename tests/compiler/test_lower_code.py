@@ -14,6 +14,7 @@ from tests.compiler.kernels import (
     pool,
     relu,
     softmax_rows,
+    tiles,
     turned,
 )
 
@@ -45,7 +46,15 @@ kernel [pointers: b0, readonly b1]
 
 def test_maximum_and_winner_read_the_window_once() -> None:
     code = text(pool(9))
-    assert code.count("load b2") == 3 * 2  # columns written out, two loads for lanes 2 apart
+    assert code.count("load b2") == (9 + 3) * 2  # the interior written out; lanes 2 apart
+
+
+def test_places_inside_ask_nothing() -> None:
+    program = _stored(tiles(16), {0: None, 2: None, 3: None, 1: None})
+    code = text(replace(program, buffers=(program.buffers[0], tiles(16).buffers[1])))
+    inside, border = code[code.index("  if ") :].split("else")
+    assert inside.count("load b1") == border.count("load b1") == 9
+    assert "where" not in inside and border.count("where") == 5  # above and left
 
 
 def test_what_an_item_shares_is_computed_once_for_it() -> None:
