@@ -105,8 +105,8 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
     places = (rows.count if rows else 1) * prod(a.size for a in others)
     streams = places // (row_parts * other_parts) < STREAMED
-    fits = machine.l1 * 3 // 4 // place
-    near = total * place <= machine.l2 // 16  # the second cache is near enough
+    fits = _kept(contraction, lane, machine) // place
+    near = total * place <= max(fits * place, machine.l2 // 16)
     mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
     cut = places > 1 and not near and not mixed and contraction.partial is not None
     chunks = _chunks(contraction, summed, fits, machine) if cut else ()
@@ -115,6 +115,14 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
         lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed,
         prefetched, not chunks and _passes(contraction, machine),
     )  # fmt: skip
+
+
+def _kept(contraction: Contraction, lane: Axis, machine: Machine) -> int:
+    """Bytes of the streamed factor that a chunk keeps near. The second cache is near enough where
+    tiles splat whole lines; else each place of the sum costs a line more, and the first is."""
+    splats = [f for f in contraction.factors if not f.coefficient(lane.name)]
+    whole = all(any(f.coefficient(a.name) == 1 for a in contraction.summed) for f in splats)
+    return machine.l2 // 2 if whole and splats else machine.l1 * 3 // 4
 
 
 def _passes(contraction: Contraction, machine: Machine) -> bool:
