@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from latte.compiler.differentiate import differentiate
+from latte.compiler.invariant import invariant
 from latte.compiler.ir import Program
 from latte.compiler.isolate import isolate
 from latte.compiler.layout import layout
@@ -30,6 +31,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("recur", lambda program, machine: recur(program)),
     ("isolate", lambda program, machine: isolate(program)),
     ("merge", lambda program, machine: merge(program)),
+    ("invariant", lambda program, machine: invariant(program)),
     ("split_sums", lambda program, machine: split_sums(program)),
     ("layout", layout),
     ("winograd", winograd),
