@@ -100,7 +100,7 @@ class _Nest:
     def _unit_count(self) -> tuple[int, bool]:
         fixed, batched = 1, False
         for loop in self.plan.loops[: self.plan.units]:
-            if loop.axis.symbol == "n":
+            if loop.batched:
                 batched = True
             else:
                 fixed *= loop.pieces
@@ -109,9 +109,9 @@ class _Nest:
     def _digits(self, unit: Integer) -> list[tuple[Loop, Integer]]:
         """The variables of the unit loops: the batch varies slowest."""
         loops = self.plan.loops[: self.plan.units]
-        batch = [loop for loop in loops if loop.axis.symbol == "n"]
+        batch = [loop for loop in loops if loop.batched]
         values: dict[str, Integer] = {}
-        rest, fixed = unit, [loop for loop in loops if loop.axis.symbol != "n"]
+        rest, fixed = unit, [loop for loop in loops if not loop.batched]
         for place, loop in reversed(list(enumerate(fixed))):
             if loop.pieces == 1:
                 values[loop.variable] = 0
@@ -140,7 +140,7 @@ class _Nest:
             place = self._place(stack, loop, digits[level][1] if level < len(digits) else None)
             stack.enter_context(self.scope.inner())
             if loop.lane:
-                self._start_lane(loop, place)
+                self._start_lane(stack, loop, place)
             if loop.group > 1:
                 self._points(loop, place)
                 return
@@ -169,7 +169,10 @@ class _Nest:
     def _place(self, stack: ExitStack, loop: Loop, digit: Integer | None) -> Integer:
         """The variable's value: a unit's digit, or a loop over the unit's chunk, or over all."""
         if digit is None:
-            length = loop.size if loop.lane else self.scope.length(loop.axis)
+            length = self.scope.length(loop.axis)
+            if loop.lane:
+                lanes = self.plan.lanes
+                length = loop.size if isinstance(length, int) else (length + lanes - 1) // lanes
             return stack.enter_context(self.b.loop(0, length))
         if loop.chunk == 1:
             return digit
@@ -179,13 +182,15 @@ class _Nest:
             stop = self.b.binary("min", stop, loop.size)
         return stack.enter_context(self.b.loop(start, stop, guarded=False))
 
-    def _start_lane(self, loop: Loop, place: Integer) -> None:
-        """From here on the lane is known; the last block may be partial."""
-        scope, lanes, size = self.scope, self.plan.lanes, loop.axis.size
+    def _start_lane(self, stack: ExitStack, loop: Loop, place: Integer) -> None:
+        """From here on the lane is known; the last block may be partial, or have no item."""
+        scope, lanes, size = self.scope, self.plan.lanes, self.scope.length(loop.axis)
         scope.lane, scope.lanes = self.plan.lane, lanes
-        if size % lanes == 0:
+        if isinstance(size, int) and size % lanes == 0:
             return
         left = size - place * lanes
+        if isinstance(size, Term):
+            stack.enter_context(self.b.when(left > 0))
         if isinstance(left, Term):
             left = self.b.convert(self.b.materialized(left), "i32")
         scope.tail = self.b.lane_numbers(lanes, "i32") < left

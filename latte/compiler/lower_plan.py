@@ -45,6 +45,11 @@ class Loop:
     group: int = 1
 
     @property
+    def batched(self) -> bool:
+        """Whether each item of the call is a place of its own; blocks of lanes are not."""
+        return self.axis.symbol == "n" and not self.lane
+
+    @property
     def pieces(self) -> int:
         """How many units this loop is shared out to."""
         return -(-self.size // self.chunk)
@@ -122,7 +127,7 @@ def _lane(
     along the folds themselves) is cheaper."""
     best, least, lanes = None, _cost_without(scope.width, uses), 1
     for entry in axes:
-        if entry.symbol is not None or entry.size < 2 or scope.width == 1:
+        if entry.symbol == "t" or entry.size < 2 or scope.width == 1:
             continue
         if owned is not None and entry.name not in owned:
             continue
@@ -201,7 +206,7 @@ def _ordered(
             return (1.0, float(names.index(name)))
         needed = sum(name in fold for fold in folds)
         stride = average_stride(uses[0].position, name) * (loop.axis.size / loop.size)
-        batch = 0.0 if loop.axis.symbol != "n" else 1.0 if reread else -1.0
+        batch = 0.0 if not loop.batched else 1.0 if reread else -1.0
         return (0.0, -needed, batch, -stride)
 
     return tuple(sorted(loops, key=key))
@@ -217,6 +222,8 @@ def _grouped(
     """Neighbouring blocks of lanes share the loops of long folds, where that leaves enough units:
     longer runs of memory, and sums that do not wait for each other."""
     if not loops or not loops[-1].lane or loops[-1].axis.size % lanes or kernel.where:
+        return loops
+    if loops[-1].axis.symbol:
         return loops
     last, name = loops[-1], loops[-1].axis.name
     simple = all(use.buffer and not use.values for use in uses if name in use.axes)
@@ -255,10 +262,10 @@ def _units(
     some fold does not depend on stays inside, or each unit would compute the fold again."""
     count, names = 0, set[str]()
     for loop in loops:
-        late = loop.axis.symbol == "t" or (loop.axis.symbol == "n" and count > 0)
+        late = loop.axis.symbol == "t" or (loop.batched and count > 0)
         if late or (owned is not None and loop.axis.name not in owned):
             break
-        if loop.axis.symbol is None:
+        if not loop.batched:
             inner = _points(loops, count + 1, uses, lanes)
             if inner * loop.size <= UNIT or _splits(loop, names, folds, loops):
                 break
