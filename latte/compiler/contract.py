@@ -1,14 +1,14 @@
 """Contractions, which are nearly all the arithmetic: one generator of register-tiled code.
 
 In: any Kernel of a Program.  Out: vector code at 60 to 100 % of the machine's multiply-adds, or
-None where the kernel is no contraction, or no output axis can have the lanes; lower.py takes those.
+None where the kernel is no contraction, or no axis can have the lanes; lower.py takes those.
 
     kernel conv.out [n, f: 64, y: 27, x: 27]  =  bias[f] + sum [c, ky, kx] weight * image
     ->  units: blocks of 4 vectors of f x tiles of 6 n;  chunks of c;  y, x;
         24 accumulators summed over ky, kx, c
 
 `contract_view` finds the sum of products, `contract_plan` chooses lanes, tile and order,
-`contract_emit` writes the loops,
+`contract_emit` writes the loops, `contract_dot` those whose lanes are summed,
 `contract_result` what is made of the sum.
 """
 
@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from math import prod
 
-from latte.compiler.contract_emit import emit
+from latte.compiler.contract_dot import DotNest
+from latte.compiler.contract_emit import Nest, emit
 from latte.compiler.contract_plan import plan
 from latte.compiler.contract_result import emits
 from latte.compiler.contract_view import Contraction, recognise
@@ -37,8 +38,9 @@ def lower(
     chosen = plan(contraction, machine)
     if chosen is None:
         return None
+    nest = DotNest if chosen.summed_lanes else Nest
     function, buffers = emit(
-        kernel.name, contraction, chosen, machine.width, program.scalars, around
+        kernel.name, contraction, chosen, machine.width, program.scalars, around, nest
     )
     points = multiplications(contraction) // chosen.units
     return Lowered(function, buffers, Units(chosen.units, False, points))

@@ -45,10 +45,10 @@ Point = tuple[int, ...]  # place in the tile: row, each whole axis, vector
 
 def emit(
     name: str, contraction: Contraction, plan: Plan, width: int, scalars: tuple[str, ...],
-    around: tuple[Axis, ...],
+    around: tuple[Axis, ...], kind: type[Nest] | None = None,
 ) -> tuple[Function, tuple[str, ...]]:  # fmt: skip
     """The function, and its buffers in the order of its pointers. `scalars` are the program's;
-    `around` the axes of the loops it is in."""
+    `around` the axes of the loops it is in; `kind` writes other tiles than the usual ones."""
     b = Builder(name)
     names = tuple(dict.fromkeys(access.buffer for access in contraction.accesses))
     written = {output.target.buffer for output in contraction.outputs}
@@ -56,15 +56,16 @@ def emit(
         buffer: b.pointer(f"b{number}", readonly=buffer not in written)
         for number, buffer in enumerate(names)
     }
-    nest = _Nest(b, contraction, plan, width, pointers, scalars, around)
+    nest = (kind or Nest)(b, contraction, plan, width, pointers, scalars, around)
     with b.loop(b.first, b.last) as unit:
         nest.unit(unit)
     return b.function(), names
 
 
 @dataclass(slots=True)
-class _Nest:
-    """The open loops: `env` gives each axis its position, outermost first."""
+class Nest:
+    """The open loops: `env` gives each axis its position, outermost first. Lanes are places of the
+    target; `contract_dot` has the other kind."""
 
     b: Builder
     contraction: Contraction
@@ -187,12 +188,13 @@ class _Nest:
         whole = [self._holds(guard) for guard in guards if not guard.axes() & inner]
         with ExitStack() as stack:
             stack.enter_context(self.b.when(self._together(whole)))
-            if not self.plan.summed:
+            loops = tuple(a for a in self.plan.summed if a is not self.plan.lane)
+            if not loops:
                 body()
-            for a in self.plan.summed[:-1]:
+            for a in loops[:-1]:
                 begin, end = self._open_guards(a, *self._summed_range(a))
                 self.env[a.name] = stack.enter_context(self.b.loop(begin, end))
-            for a in self.plan.summed[-1:]:
+            for a in loops[-1:]:
                 self._prefetch_neighbours(a)
                 self._unrolled(a, *self._open_guards(a, *self._summed_range(a)), body)
         self.env, self.waiting = outside, waiting

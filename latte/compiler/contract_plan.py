@@ -77,6 +77,11 @@ class Plan:
     passing: bool = False
 
     @property
+    def summed_lanes(self) -> bool:
+        """Whether the lanes are places of the sum."""
+        return self.lane in self.summed
+
+    @property
     def units(self) -> int:
         """How many independent pieces of work there are."""
         return self.blocks * prod(a.size for a in self.outer) * self.row_parts * self.other_parts
@@ -86,7 +91,7 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     """The schedule of a contraction, or None where it has no lanes."""
     lane = _lane(contraction, machine)
     if lane is None:
-        return None
+        return _summed_plan(contraction, machine)
     vectors, rows, whole = _tile(contraction, lane, machine)
     taken = {lane.name, *(a.name for a in whole), rows.axis.name if rows else ""}
     rest = tuple(a for a in contraction.axes if a.name not in taken)
@@ -123,6 +128,27 @@ def _kept(contraction: Contraction, lane: Axis, machine: Machine) -> int:
     splats = [f for f in contraction.factors if not f.coefficient(lane.name)]
     whole = all(any(f.coefficient(a.name) == 1 for a in contraction.summed) for f in splats)
     return machine.l2 // 2 if whole and splats else machine.l1 * 3 // 4
+
+
+def _summed_plan(contraction: Contraction, machine: Machine) -> Plan | None:
+    """The schedule with lanes along a summed axis, which is contiguous in every factor."""
+    lanes = [a for a in contraction.summed if _is_summed_lane(contraction, a, machine)]
+    lane = max(lanes, key=lambda a: a.size, default=None)
+    if lane is None or contraction.where:
+        return None
+    vectors, rows, whole = _tile(contraction, lane, machine)
+    taken = {*(a.name for a in whole), rows.axis.name if rows else ""}
+    rest = tuple(a for a in contraction.axes if a.name not in taken)
+    others = tuple(sorted(rest, key=lambda a: -contraction.target.coefficient(a.name)))
+    row_parts, other_parts = _parts(1, rows, others, 1e12)
+    summed = (lane, *(a for a in contraction.summed if a is not lane))
+    return Plan(lane, vectors, 1, rows, whole, (), others, row_parts, other_parts, (), summed)
+
+
+def _is_summed_lane(contraction: Contraction, a: Axis, machine: Machine) -> bool:
+    if a.symbol == "t" or guarded(contraction, a.name) or 2 * a.size < machine.width:
+        return False
+    return all(factor.coefficient(a.name) == 1 for factor in contraction.factors)
 
 
 def _passes(contraction: Contraction, machine: Machine) -> bool:
@@ -214,26 +240,30 @@ def _tile(
 def _tiles(
     contraction: Contraction, lane: Axis, machine: Machine
 ) -> Iterator[tuple[float, int, Tiles | None, tuple[Axis, ...]]]:
+    summed = lane in contraction.summed
     free = [
         a for a in contraction.axes if a is not lane and not guarded(contraction, a.name)
-        and not _batch(contraction, a.name, lane.name)
+        and (summed or not _batch(contraction, a.name, lane.name))
     ]  # fmt: skip
     limit = machine.registers - (1 if machine.fma else 2)
     count = _vectors(lane, machine)
     for vectors in _blocks(contraction, lane, machine):
         yield _cost(contraction, lane, count, vectors, None, ()), vectors, None, ()
-        most = (limit - 1 - vectors) // vectors
         for row, whole in product(free, [(), *((a,) for a in free)]):
             if row in whole or any(a.symbol for a in whole):
                 continue
             inside = prod(a.size for a in whole)
-            if most // inside >= 1:
-                rows = tiles(row, most // inside)
+            held = inside if summed else vectors  # operands, one more beside
+            most = (limit - 1 - held) // (vectors * inside)
+            if most >= 1:
+                rows = tiles(row, most)
                 yield _cost(contraction, lane, count, vectors, rows, whole), vectors, rows, whole
 
 
 def _blocks(contraction: Contraction, lane: Axis, machine: Machine) -> list[int]:
     """Numbers of vectors that cut the lanes, padding included, into whole blocks."""
+    if lane in contraction.summed:
+        return [1]
     count = _vectors(lane, machine)
     stored = min(dict(access.room).get(lane.name, 1 << 40) for access in contraction.accesses)
     return [

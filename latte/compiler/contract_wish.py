@@ -1,11 +1,13 @@
 """What a contraction would like of its buffers: which axis to store innermost, as vector lanes.
 
-In: a Kernel, before any thought of storage.  Out: its options, each an output axis that could have
-the lanes, with the buffers that then need that axis innermost.
+In: a Kernel, before any thought of storage.  Out: its options, each an axis that could have the
+lanes, with the buffers that then need that axis innermost. Along a summed axis each lane has a sum
+of its own, and the lanes are added at the end.
 
     conv.out[n, f, y, x] = sum [c, ky, kx] weight[f, c, ky, kx] * image[n, c, y + ky, x + kx]
     ->  f: conv.out by f, weight by f
         n: conv.out by n, image by n
+        c: weight by c, image by c (summed)
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ Place = tuple[str, int]  # a buffer and the number of one of its axes
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An output axis for the lanes. `target`, `factors` and `loads` (of what follows the sum, and
-    further targets) must have it innermost; `run` is how many lanes follow one another without a
-    break (fewer than the buffer's axis in a group)."""
+    """An axis for the lanes. `target` (None where the axis is summed), `factors` and `loads` (of
+    what follows the sum, and further targets) must have it innermost; `run` is how many lanes
+    follow one another without a break (fewer than the buffer's axis in a group)."""
 
     axis: Axis
-    target: Place
+    target: Place | None
     factors: tuple[Place, ...]
     loads: tuple[Place, ...]
     run: int
@@ -37,15 +39,17 @@ class Option:
     @property
     def places(self) -> tuple[Place, ...]:
         """All that it needs innermost."""
-        return (self.target, *self.factors, *self.loads)
+        target = () if self.target is None else (self.target,)
+        return (*target, *self.factors, *self.loads)
 
 
 def options(kernel: Kernel) -> tuple[Option, ...]:
-    """The output axes of a contraction that could have the lanes; () for other kernels."""
+    """The axes of a contraction that could have the lanes; () for other kernels."""
     parts = find_parts(kernel)
     if parts is None:
         return ()
-    found = (_option(kernel, parts, a) for a in kernel.axes if a.size > 1)
+    found = [_option(kernel, parts, a) for a in kernel.axes if a.size > 1]
+    found += [_summed(parts, a) for a in parts.fold.axes if a.size > 1]
     return tuple(option for option in found if option is not None)
 
 
@@ -71,6 +75,17 @@ def _option(kernel: Kernel, parts: Parts, a: Axis) -> Option | None:
         return None
     whole = tuple((buffer, number) for buffer, number in others if number is not None)
     return Option(a, places[0], lanes, (*places[1:], *whole), a.size)
+
+
+def _summed(parts: Parts, a: Axis) -> Option | None:
+    if a.symbol == "t" or any(a.name in guard.index.axes() for guard in parts.fold.where):
+        return None
+    numbers = [_number(load, a.name) for load in parts.factors]
+    if any(number is None or number == BROKEN for number in numbers):
+        return None
+    places = zip(parts.factors, numbers, strict=True)
+    lanes = tuple((load.buffer, number) for load, number in places if number is not None)
+    return Option(a, None, lanes, (), a.size)
 
 
 BROKEN = -1

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from latte.compiler.affine import Affine
+from latte.compiler.affine import Affine, axis
 from latte.compiler.contract_access import known, position
 from latte.compiler.contract_view import affine_index, find_parts
 from latte.compiler.contract_wish import Option, lane_place, options, work
@@ -31,6 +31,7 @@ STORED_ALIKE = {"parameter": "parameter", "parameter gradient": "parameter", "st
 FIXED = frozenset({"input", "carried", "result", "running"})
 MOVE = 64  # multiply-adds in the time in which an element is copied
 MOST_VECTORS = 6  # of lanes in one block
+ADDED = 8  # operations that add the lanes of a vector
 BREAK = 512  # bytes: rows that are a multiple of it would meet in few sets of the caches
 
 Key = tuple[str, str, tuple[int, ...]]
@@ -44,7 +45,7 @@ def layout(program: Program, machine: Machine) -> Program:
     for kernel in contractions:
         choice.wish(kernel)
     choice.hand_on(every)
-    buffers = tuple(choice.stored(buffer) for buffer in program.buffers)
+    buffers = choice.rounded(contractions)
     return replace(program, buffers=tuple(bordered(b, contractions) for b in buffers))
 
 
@@ -87,28 +88,32 @@ class _Choice:
 
     def wish(self, kernel: Kernel) -> None:
         """Gives a contraction its cheapest option, as far as nothing is decided against it."""
-        best = min(options(kernel), key=lambda option: self._cost(option, work(kernel)))
+        best = min(options(kernel), key=lambda option: self._cost(option, kernel))
         for buffer, number in best.places:
             key = self.key(buffer)
-            if self._free(buffer) and not self.buffers[buffer].axes[number].symbol:
+            if self._free(buffer) and self._storable(buffer, number):
                 self.lanes.setdefault(key, number)
                 if self.lanes[key] == number and key not in self.chosen_by:
                     self.chosen_by[key] = kernel
                     self.blocks[key] = best_vectors(best.run, self.machine) * self.machine.width
 
-    def _cost(self, option: Option, multiplications: int) -> float:
+    def _cost(self, option: Option, kernel: Kernel) -> float:
         """Multiply-adds of whole vectors, elements to move for an option, and a little for reading
         its lane factors."""
-        time = multiplications * lane_time(option.axis.size, self.machine)
+        time = option_time(option, kernel, self.machine)
         sizes = {buffer: _size(self.buffers[buffer]) for buffer, _ in option.places}
         against = (buffer for buffer, number in option.places if not self._agrees(buffer, number))
         own = sum(sizes[buffer] for buffer, _ in option.factors)
         return time + MOVE * sum(sizes[buffer] for buffer in against) + 1e-3 * own
 
     def _agrees(self, buffer: str, number: int) -> bool:
-        if self.buffers[buffer].axes[number].symbol or not self._free(buffer):
+        if not self._storable(buffer, number) or not self._free(buffer):
             return False
         return self.lanes.get(self.key(buffer), number) == number
+
+    def _storable(self, buffer: str, number: int) -> bool:
+        """Time is never innermost: serial loops walk along it."""
+        return self.buffers[buffer].axes[number].symbol != "t"
 
     def _free(self, buffer: str) -> bool:
         form = self.buffers[buffer]
@@ -137,7 +142,7 @@ class _Choice:
         for buffer, index in accesses:
             number = lane_place(index, name)
             form = self.buffers[buffer]
-            if number is None or form.axes[number].symbol or form.axes[number].size < 4:
+            if number is None or form.axes[number].size < 4 or not self._storable(buffer, number):
                 continue
             if self._follower(buffer) and self.key(buffer) not in self.lanes:
                 self.lanes[self.key(buffer)] = number
@@ -166,6 +171,29 @@ class _Choice:
             block = self.blocks.get(self.key(buffer.name), 0)
             return replace(buffer, dims=blocked(buffer, number, block, order)) if block else buffer
         return replace(buffer, dims=row(buffer, number, self.machine))
+
+    def rounded(self, contractions: list[Kernel]) -> tuple[Buffer, ...]:
+        """All buffers with their dims. What a contraction indexes with the axis of a parameter's
+        blocks has room for whole blocks, so that rows may run along the axis too."""
+        stored = {buffer.name: self.stored(buffer) for buffer in self.program.buffers}
+        whole: dict[tuple[Key, int], int] = {}
+        for kernel in contractions:
+            for name, block in _blocked_axes(kernel, stored):
+                for buffer, index in _accesses(kernel):
+                    number = lane_place(index, name)
+                    if number is not None and index[number] == axis(name):
+                        size = -(-stored[buffer].axes[number].size // block) * block
+                        key = self.key(buffer), number
+                        whole[key] = max(size, whole.get(key, 0))
+        return tuple(self._with_room(buffer, whole) for buffer in stored.values())
+
+    def _with_room(self, buffer: Buffer, whole: dict[tuple[Key, int], int]) -> Buffer:
+        def widened(dim: Dim) -> Dim:
+            size = whole.get((self.key(buffer.name), dim.axis), 0)
+            plain = dim.divide == 1 and not dim.modulo
+            return replace(dim, extent=max(dim.extent, size)) if plain else dim
+
+        return replace(buffer, dims=tuple(map(widened, buffer.dims)))
 
     def _order(self, kernel: Kernel, buffer: Buffer, lane: int) -> tuple[int, ...]:
         """The other axes in the order in which the kernel's other factor stores them."""
@@ -232,11 +260,31 @@ def best_vectors(run: int, machine: Machine) -> int:
     return min((v for v in fitting if exact or v), key=cost)
 
 
+def option_time(option: Option, kernel: Kernel, machine: Machine) -> float:
+    """The time of an option in multiply-adds of whole vectors. Where the lanes are summed, each
+    result takes a few operations on its vector at the end."""
+    if option.target is not None:
+        return work(kernel) * lane_time(option.axis.size, machine)
+    padded = -(-option.axis.size // machine.width) * machine.width / option.axis.size
+    results = prod(a.size for a in kernel.axes)
+    return 1.06 * work(kernel) * padded + ADDED * machine.width * results
+
+
 def lane_time(size: int, machine: Machine) -> float:
     """Time of a multiply-add along lanes, against whole blocks of vectors: lanes left empty cost,
     and a splat that serves one or two vectors only."""
     whole = -(-size // machine.width) * machine.width
     return whole / size * (1.0 + 0.5 / best_vectors(size, machine) ** 2)
+
+
+def _blocked_axes(kernel: Kernel, stored: dict[str, Buffer]) -> Iterator[tuple[str, int]]:
+    """The output axes of a contraction that run along a factor's blocks, with their sizes."""
+    parts = find_parts(kernel)
+    for load in parts.factors if parts else ():
+        for dim in stored[load.buffer].dims:
+            for a in kernel.axes if dim.modulo else ():
+                if load.index[dim.axis] == axis(a.name):
+                    yield a.name, dim.modulo
 
 
 def _accesses(kernel: Kernel) -> Iterator[tuple[str, tuple[Index, ...]]]:

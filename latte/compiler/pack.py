@@ -21,7 +21,7 @@ from latte.compiler.affine import Affine, axis
 from latte.compiler.contract_plan import plan
 from latte.compiler.contract_result import emits
 from latte.compiler.contract_view import Parts, find_parts, recognise
-from latte.compiler.contract_wish import Option, options, work
+from latte.compiler.contract_wish import Option, Place, options, work
 from latte.compiler.expression import Axis, Expression, Fold, Load
 from latte.compiler.ir import (
     Buffer,
@@ -35,7 +35,7 @@ from latte.compiler.ir import (
     expressions,
     kernels,
 )
-from latte.compiler.layout import MOVE, beside, best_vectors, blocked, lane_time
+from latte.compiler.layout import MOVE, beside, best_vectors, blocked, option_time, row
 from latte.compiler.lower_access import storage
 from latte.compiler.machine import Machine
 from latte.compiler.rewrite import rewrite, walk
@@ -108,7 +108,7 @@ class _Packer:
         return made
 
     def _wants(self, kernel: Kernel) -> bool:
-        """Whether this is a contraction for which no lanes are found as things are stored."""
+        """Whether this is a contraction whose results cannot have the lanes as they are stored."""
         parts = find_parts(kernel)
         if parts is None or not emits(parts):
             return False
@@ -118,7 +118,8 @@ class _Packer:
             return False
         program = replace(self.program, buffers=tuple(self.buffers.values()))
         contraction = recognise(kernel, program)
-        return contraction is None or plan(contraction, self.machine) is None
+        found = None if contraction is None else plan(contraction, self.machine)
+        return found is None or found.summed_lanes
 
     def _packed(self, kernel: Kernel) -> list[Kernel]:
         """The kernel with the option that moves least, and the copies for it."""
@@ -126,11 +127,11 @@ class _Packer:
         found = [option for option in options(kernel) if option.run * 2 >= self.machine.width]
         if parts is None or not found:
             return [kernel]
-        best = min(found, key=lambda option: self._cost(option, work(kernel)))
+        best = min(found, key=lambda option: self._cost(option, kernel))
         if self._moved(best) * WORTH > work(kernel):
             return [kernel]
-        copies = [self._copy_factor(parts, best, place) for place in best.factors
-                  if not self._leads(*place)]  # fmt: skip
+        copies = [self._copy_factor(parts, best, place) for place in self._others(best)
+                  if place != best.target]  # fmt: skip
         names = {copy.source: copy.name for copy in copies}
         changed = _with_fold(kernel, parts.fold, self._renamed(parts, names))
         before = [copy.kernel for copy in copies if copy.kernel is not None]
@@ -138,31 +139,39 @@ class _Packer:
             return [*before, changed]
         return [*before, *self._copy_target(changed, parts, best)]
 
-    def _cost(self, option: Option, multiplications: int) -> float:
+    def _cost(self, option: Option, kernel: Kernel) -> float:
         """Multiply-adds of whole vectors, and what the copies take in their place."""
-        time = multiplications * lane_time(option.axis.size, self.machine)
-        return time + MOVE * self._moved(option)
+        return option_time(option, kernel, self.machine) + MOVE * self._moved(option)
 
     def _moved(self, option: Option) -> int:
-        places = [place for place in option.factors if not self._leads(*place)]
-        places += [] if self._stays(option) else [option.target]
+        places = self._others(option)
         return sum(prod(a.size for a in self.buffers[buffer].axes) for buffer, _ in places)
+
+    def _others(self, option: Option) -> list[Place]:
+        """What an option needs stored otherwise. Lanes that are summed need no padding."""
+        padded = option.target is not None
+        places = [place for place in option.factors if not self._leads(*place, padded=padded)]
+        moved = None if self._stays(option) else option.target
+        return places if moved is None else [*places, moved]
 
     def _stays(self, option: Option) -> bool:
         """Whether what follows the sum can be done at once."""
+        if option.target is None:
+            return True
         return all(self._leads(*place) for place in (option.target, *option.loads))
 
-    def _leads(self, buffer: str, number: int) -> bool:
-        """Whether an axis is innermost in a buffer, with room for whole vectors."""
+    def _leads(self, buffer: str, number: int, *, padded: bool = True) -> bool:
+        """Whether an axis is innermost in a buffer, `padded` with room for whole vectors."""
         form = self.buffers[buffer]
         inner = storage(form).dims[-1]
-        whole = -(-form.axes[number].size // self.machine.width) * self.machine.width
+        unit = self.machine.width if padded else 1
+        whole = -(-form.axes[number].size // unit) * unit
         return (
             inner.axis == number
             and inner.divide == 1
             and (
                 inner.extent >= whole
-                or (inner.modulo > 0 and inner.extent % self.machine.width == 0)
+                or (inner.modulo > 0 and padded and inner.extent % self.machine.width == 0)
             )
         )
 
@@ -197,11 +206,14 @@ class _Packer:
         block = best_vectors(run, self.machine) * self.machine.width
         made = Buffer(name, like.axes, "scratch", like.origin)
         order = beside(made, number, own, other, self.buffers[other.buffer])
-        made = replace(made, dims=blocked(made, number, block, order))
+        batched = like.axes[number].symbol is not None
+        dims = row(made, number, self.machine) if batched else blocked(made, number, block, order)
+        made = replace(made, dims=dims)
         self.buffers[name] = self.scratch[name] = made
 
     def _copy_target(self, kernel: Kernel, parts: Parts, option: Option) -> Iterator[Kernel]:
         """The contraction into a scratch buffer, and the kernel that makes the result of it."""
+        assert option.target is not None
         buffer, number = option.target
         target = self.buffers[buffer]
         name = f"{buffer}.by.{target.axes[number].name}"
