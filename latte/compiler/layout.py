@@ -14,7 +14,7 @@ Otherwise inputs and results stay as declared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -31,10 +31,12 @@ STORED_ALIKE = {"parameter": "parameter", "parameter gradient": "parameter", "st
 FIXED = frozenset({"input", "carried", "result", "running"})
 MOVE = 64  # multiply-adds in the time in which an element is copied
 MOST_VECTORS = 6  # of lanes in one block
+BATCHED = 1.04  # time of lanes over items against others
 ADDED = 8  # operations that add the lanes of a vector
 BREAK = 512  # bytes: rows that are a multiple of it would meet in few sets of the caches
 
 Key = tuple[str, str, tuple[int, ...]]
+Accesses = tuple[tuple[str, tuple[Index, ...]], ...]
 
 
 def layout(program: Program, machine: Machine) -> Program:
@@ -42,6 +44,7 @@ def layout(program: Program, machine: Machine) -> Program:
     choice = _Choice(program, machine)
     every = tuple(dict.fromkeys(k for phase in program.phases for k in kernels(phase.items)))
     contractions = [kernel for kernel in every if options(kernel)]
+    choice.see(set(every).difference(contractions))
     for kernel in contractions:
         choice.wish(kernel)
     choice.hand_on(every)
@@ -82,9 +85,17 @@ class _Choice:
     blocks: dict[Key, int] = field(default_factory=dict)
     chosen_by: dict[Key, Kernel] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
+    maps: dict[Key, list[Accesses]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.buffers = {buffer.name: buffer for buffer in self.program.buffers}
+
+    def see(self, maps: Iterable[Kernel]) -> None:
+        """Makes known what stands between contractions, by what it reads and writes."""
+        for kernel in maps:
+            accesses = tuple(_accesses(kernel))
+            for key in dict.fromkeys(self.key(buffer) for buffer, _ in accesses):
+                self.maps.setdefault(key, []).append(accesses)
 
     def wish(self, kernel: Kernel) -> None:
         """Gives a contraction its cheapest option, as far as nothing is decided against it."""
@@ -92,7 +103,9 @@ class _Choice:
         for buffer, number in best.places:
             key = self.key(buffer)
             if self._free(buffer) and self._storable(buffer, number):
-                self.lanes.setdefault(key, number)
+                if key not in self.lanes:
+                    self.lanes[key] = number
+                    self._spread(key)
                 if self.lanes[key] == number and key not in self.chosen_by:
                     self.chosen_by[key] = kernel
                     self.blocks[key] = best_vectors(best.run, self.machine) * self.machine.width
@@ -129,7 +142,17 @@ class _Choice:
                 for name in self._leading(accesses):
                     changed |= self._follow(accesses, name)
 
-    def _leading(self, accesses: tuple[tuple[str, tuple[Index, ...]], ...]) -> Iterator[str]:
+    def _spread(self, key: Key) -> None:
+        """Hands a choice on at once, so that the next contraction sees what it would break."""
+        waiting = [key]
+        for key in waiting:
+            for accesses in self.maps.get(key, ()):
+                before = set(self.lanes)
+                for name in self._leading(accesses):
+                    self._follow(accesses, name)
+                waiting += [other for other in self.lanes if other not in before]
+
+    def _leading(self, accesses: Accesses) -> Iterator[str]:
         for buffer, index in accesses:
             number = self.lanes.get(self.key(buffer))
             if number is not None and self.buffers[buffer].role not in STORED_ALIKE:
@@ -137,7 +160,7 @@ class _Choice:
                 if isinstance(entry, Affine) and len(entry.terms) >= 1:
                     yield from (str(a) for a, k in entry.terms if k == 1 and isinstance(a, str))
 
-    def _follow(self, accesses: tuple[tuple[str, tuple[Index, ...]], ...], name: str) -> bool:
+    def _follow(self, accesses: Accesses, name: str) -> bool:
         changed = False
         for buffer, index in accesses:
             number = lane_place(index, name)
@@ -261,10 +284,11 @@ def best_vectors(run: int, machine: Machine) -> int:
 
 
 def option_time(option: Option, kernel: Kernel, machine: Machine) -> float:
-    """The time of an option in multiply-adds of whole vectors. Where the lanes are summed, each
-    result takes a few operations on its vector at the end."""
+    """The time of an option in multiply-adds of whole vectors. Fewer items than the largest batch
+    leave lanes empty; where the lanes are summed, each result takes a few operations at the end."""
     if option.target is not None:
-        return work(kernel) * lane_time(option.axis.size, machine)
+        batched = BATCHED if option.axis.symbol else 1.0
+        return batched * work(kernel) * lane_time(option.axis.size, machine)
     padded = -(-option.axis.size // machine.width) * machine.width / option.axis.size
     results = prod(a.size for a in kernel.axes)
     return 1.06 * work(kernel) * padded + ADDED * machine.width * results

@@ -45,6 +45,8 @@ CONVOLUTIONS = [
     Convolution(13, 1, 1, (7, 7), (3, 3)),
     Convolution(64, 3, 20, (3, 3), (2, 2), stride=2),
     Convolution(3, 4, 16, (4, 4), (1, 1), pad=1),
+    Convolution(40, 3, 5, (5, 4), (3, 3), pad=1),
+    Convolution(31, 2, 20, (5,), (2,)),
 ]
 
 

@@ -88,7 +88,8 @@ def test_blocks_of_vectors_leave_little_over() -> None:
 
 def test_the_gradient_of_an_input_copies_the_weights() -> None:
     """The weights are stored by filter for the layer itself, and by channel for its gradient."""
-    forward, backward = convolution("forward", FORM), convolution("input", FORM)
+    form = replace(FORM, channels=32)
+    forward, backward = convolution("forward", form), convolution("input", form)
     kernels = (*forward.phases[0].items, *backward.phases[0].items)
     both = replace(forward, phases=(Phase("forward", kernels),))
     program = pack(layout(both, WIDE), WIDE)
@@ -99,12 +100,36 @@ def test_the_gradient_of_an_input_copies_the_weights() -> None:
     assert stored(program, "w.by.c") == "[c / 32: 1][k0][k1][f][c % 32]"
 
 
+def test_few_filters_leave_the_lanes_to_the_items() -> None:
+    form = Convolution(60, 20, 20, (9, 9), (3, 3), pad=1)
+    program = layout(convolution("forward", form), WIDE)
+    assert stored(program, "out") == "[f][y0][y1][n: 64]"
+    assert stored(program, "w") == ""
+
+
+def test_a_sum_over_items_adds_lanes_where_both_factors_have_them() -> None:
+    form = Convolution(60, 20, 20, (9, 9), (3, 3), pad=1)
+    forward, backward = convolution("forward", form), convolution("weights", form)
+    kernels = (*forward.phases[0].items, *backward.phases[0].items)
+    program = pack(layout(replace(forward, phases=(Phase("forward", kernels),)), WIDE), WIDE)
+    assert [kernel.name for kernel in program.phases[0].items] == ["out", "w"]
+
+
+def test_what_runs_along_blocks_of_weights_has_room_for_whole_ones() -> None:
+    """Its rows can then be places in a block."""
+    sizes = (64, (40, 4, 4), 150)
+    forward, backward = linear("forward", *sizes), linear("weights", *sizes)
+    kernels = (*forward.phases[0].items, *backward.phases[0].items)
+    program = layout(replace(forward, phases=(Phase("forward", kernels),)), WIDE)
+    assert stored(program, "w") == "[j / 80: 2][i0][i1][i2][j % 80]"
+    assert stored(program, "out") == "[j: 160][n]"
+
+
 def test_a_large_linear_layer_keeps_its_weights() -> None:
-    """Its gradient has the batch as lanes, so that two small arrays are copied instead."""
+    """Its gradient has the batch as lanes, so that a small array is copied instead."""
     forward, backward = linear("forward", 64, (512,), 256), linear("input", 64, (512,), 256)
     kernels = (*forward.phases[0].items, *backward.phases[0].items)
     program = pack(layout(replace(forward, phases=(Phase("forward", kernels),)), WIDE), WIDE)
     verify(program, "pack")
-    assert [kernel.name for kernel in program.phases[0].items] == [
-        "out", "out.by.n", "in.by", "in",
-    ]  # fmt: skip
+    assert [kernel.name for kernel in program.phases[0].items] == ["out", "out.by.n", "in"]
+    assert stored(program, "in") == "[i0][n]"
