@@ -32,7 +32,8 @@ FIXED = frozenset({"input", "carried", "result", "running"})
 MOVE = 64  # multiply-adds in the time in which an element is copied
 MOST_VECTORS = 6  # of lanes in one block
 BATCHED = 1.04  # time of lanes over items against others
-ADDED = 8  # operations that add the lanes of a vector
+LOADS = 1.3  # time of a sum in lanes, both of whose factors are loaded as vectors
+ADDED = 16  # multiply-adds in the time in which the lanes of a vector are added
 BREAK = 512  # bytes: rows that are a multiple of it would meet in few sets of the caches
 
 Key = tuple[str, str, tuple[int, ...]]
@@ -291,7 +292,7 @@ def option_time(option: Option, kernel: Kernel, machine: Machine) -> float:
         return batched * work(kernel) * lane_time(option.axis.size, machine)
     padded = -(-option.axis.size // machine.width) * machine.width / option.axis.size
     results = prod(a.size for a in kernel.axes)
-    return 1.06 * work(kernel) * padded + ADDED * machine.width * results
+    return LOADS * work(kernel) * padded + ADDED * machine.width * results
 
 
 def lane_time(size: int, machine: Machine) -> float:
