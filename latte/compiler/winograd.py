@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from latte.compiler.ir import Buffer, Item, Kernel, Program
+from latte.compiler.ir import Buffer, Group, Item, Kernel, Program, Role, Serial
 from latte.compiler.machine import Machine
+from latte.compiler.winograd_blocks import frame, lanes
 from latte.compiler.winograd_cost import tilings
-from latte.compiler.winograd_stages import Stages, Tiling
+from latte.compiler.winograd_stages import Stages
+from latte.compiler.winograd_tiles import Tiling
 from latte.compiler.winograd_view import Sliding, find_sliding
 
 Choice = Callable[[Sliding, Machine], tuple[Tiling, ...] | None]
@@ -33,7 +35,9 @@ def winograd(program: Program, machine: Machine, choose: Choice = tilings) -> Pr
     )
     if not maker.scratch:
         return program
-    return replace(program, buffers=(*program.buffers, *maker.scratch.values()), phases=phases)
+    scalars = tuple(dict.fromkeys((*program.scalars, *sorted(maker.scalars))))
+    buffers = (*program.buffers, *maker.scratch.values())
+    return replace(program, buffers=buffers, phases=phases, scalars=scalars)
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class _Maker:
     machine: Machine
     choose: Choice
     scratch: dict[str, Buffer] = field(default_factory=dict)
+    scalars: set[str] = field(default_factory=set)
     made: dict[Kernel, tuple[Item, ...]] = field(default_factory=dict)
 
     def items(self, item: Item) -> tuple[Item, ...]:
@@ -57,6 +62,32 @@ class _Maker:
         chosen = None if sliding is None else self.choose(sliding, self.machine)
         if sliding is None or chosen is None:
             return (kernel,)
-        stages = Stages(sliding, chosen, self.program, self.machine)
+        blocks = frame(sliding, chosen)
+        rows = chosen[0].by_row
+        role: Role = "private" if blocks.flat and rows else "scratch"
+        width = lanes(sliding, blocks, chosen, self.machine)
+        present = blocks.flat and blocks.items and not rows
+        stages = Stages(sliding, chosen, blocks, role, width, present, self.program, self.machine)
         self.scratch.update((buffer.name, buffer) for buffer in stages.buffers())
-        return stages.kernels()
+        if present:
+            self.scalars.add("items")
+        return ordered(stages)
+
+
+def ordered(stages: Stages) -> tuple[Item, ...]:
+    """The stages as items: in a group, in a loop over blocks that are summed, or one by one."""
+    blocks, outer = stages.frame, stages.frame.outer
+    results = tuple(stages.results())
+    if not blocks.flat or not outer:
+        return (stages.data(), stages.taps(), stages.sums(), *results)
+    if stages.rows:
+        per = blocks.cuts[0].size if blocks.items else 0
+        inner: tuple[Item, ...] = (stages.sums(), *results)
+        if stages.steps.size > 1:
+            inner = (Serial(stages.steps, False, inner),)
+        return (stages.taps(), Group(outer, (stages.data(), *inner), per))
+    several = any(a.size > 1 for a in outer)
+    summed: tuple[Item, ...] = (stages.data(), stages.taps(), stages.sums(add=several))
+    for a in reversed(outer):
+        summed = (Serial(a, False, summed),)
+    return (*((stages.clear(),) if several else ()), *summed, *results)

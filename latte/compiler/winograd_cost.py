@@ -13,7 +13,7 @@ from math import prod
 
 from latte.compiler.expression import Axis, Load
 from latte.compiler.machine import Machine
-from latte.compiler.winograd_stages import Tiling
+from latte.compiler.winograd_tiles import Tiling
 from latte.compiler.winograd_view import Pair, Sliding
 
 LARGEST = 8  # places of a tile along one dimension

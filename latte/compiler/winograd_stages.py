@@ -1,6 +1,6 @@
 """The kernels that stand for a sliding contraction: two transforms, products, results.
 
-In: a `Sliding` with the outputs and taps of each pair's tiles.  Out: kernels and scratch buffers.
+In: a `Sliding`, the tiles of its pairs and the blocks they are in.  Out: kernels and buffers.
 
     conv.data[xi: 36, n, y.tile, x.tile, c] = 36 combinations of 6 x 6 places of in[n, c]
     conv.taps[xi: 36, f, c]                 = 36 combinations of 3 x 3 places of weight[f, c]
@@ -13,7 +13,7 @@ outputs get kernels of their own, so that no store is in question.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -26,63 +26,37 @@ from latte.compiler.expression import (
     Axis,
     Expression,
     Fold,
-    Let,
     Load,
     Number,
     Position,
+    Scalar,
 )
-from latte.compiler.ir import Buffer, Kernel, Program, Write
+from latte.compiler.ir import Buffer, Dim, Kernel, Program, Role, Write
 from latte.compiler.layout import best_vectors, blocked, row
 from latte.compiler.machine import Machine
 from latte.compiler.rewrite import rewrite, substitute_axes
 from latte.compiler.simplify import simplify_kernel
+from latte.compiler.winograd_tiles import Frame, Region, Tiling, regions
 from latte.compiler.winograd_transform import Place, Straight
-from latte.compiler.winograd_view import Pair, Sliding, places
+from latte.compiler.winograd_view import Sliding, places
 
 XI = "xi"
-
-
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """A pair cut into tiles of so many outputs and taps; one of them covers its axis whole."""
-
-    pair: Pair
-    outputs: int
-    taps: int
-
-    @property
-    def size(self) -> int:
-        """Places of the data in a tile, and products."""
-        return self.outputs + self.taps - 1
-
-    @property
-    def step(self) -> int:
-        """How far it is from one tile to the next."""
-        return self.outputs if self.by_row else self.taps
-
-    @property
-    def by_row(self) -> bool:
-        """Whether the row axis is cut, else the summed one."""
-        return self.taps >= self.pair.summed.size
-
-    @property
-    def tile(self) -> Axis:
-        """The axis of the tiles."""
-        cut = self.pair.row if self.by_row else self.pair.summed
-        return Axis(f"{cut.name}.tile", -(-cut.size // self.step))
-
-    @property
-    def start(self) -> Affine:
-        """The row and tap at which a tile begins, together."""
-        return axis(self.tile.name) * self.step
+SETS = 4096  # bytes after which addresses meet in the same set of the first cache
+APART = 256  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Makes the kernels. `tilings` are those of all the pairs."""
+    """Makes the kernels. `tilings` are those of all the pairs; `role` is that of the buffers
+    that hold one block; `lanes` is how many places of the lanes' axis are done at a time; items
+    that are not `present` in a call count as 0."""
 
     sliding: Sliding
     tilings: tuple[Tiling, ...]
+    frame: Frame
+    role: Role
+    lanes: int
+    present: bool
     program: Program
     machine: Machine
 
@@ -92,158 +66,248 @@ class Stages:
 
     @property
     def xi(self) -> Axis:
+        """Numbers the products of a tile."""
         return Axis(XI, prod(t.size for t in self.tilings))
+
+    @property
+    def lane(self) -> Axis:
+        """The axis of the target's lanes."""
+        return next(a for a in self.sliding.kernel.axes if a.name == self.sliding.lane)
+
+    @property
+    def steps(self) -> Axis:
+        """The loop over blocks of the lanes' axis."""
+        return Axis(f"{self.lane.name}.part", self.lane.size // self.lanes)
+
+    @property
+    def rows(self) -> bool:
+        """Whether tiles are rows of the products, else they are summed."""
+        return any(t.by_row for t in self.tilings)
 
     def places(self) -> Iterator[tuple[int, Place]]:
         """The products by number, and their places in a tile."""
         return enumerate(product(*(range(t.size) for t in self.tilings)))
 
-    # What each stage's buffer is indexed by
+    # Axes and buffers
 
-    def data_axes(self) -> tuple[Axis, ...]:
-        return (*self.sliding.axes_of(self.sliding.data), *(t.tile for t in self.tilings))
+    def own(self, axes: Iterable[Axis]) -> tuple[Axis, ...]:
+        """Those that neither slide nor belong to the frame."""
+        without = self.sliding.sliding | self.frame.taken
+        return tuple(a for a in axes if a.name not in without)
 
-    def taps_axes(self) -> tuple[Axis, ...]:
-        own = self.sliding.axes_of(self.sliding.taps)
-        return (*own, *(t.tile for t in self.tilings if not t.by_row))
+    def tiles_of(self, what: str) -> tuple[Axis, ...]:
+        """The tiles' axes of a stage."""
+        if what == "data":
+            return self.frame.axes(self.tilings)
+        by_row = what == "sums"
+        if self.frame.flat:
+            return self.frame.axes(self.tilings) if self.rows == by_row else ()
+        return self.frame.axes(self.tilings, by_row)
 
-    def sums_axes(self) -> tuple[Axis, ...]:
-        own = (a for a in self.sliding.kernel.axes if a.name not in self.sliding.sliding)
-        return (*own, *(t.tile for t in self.tilings if t.by_row))
-
-    # Buffers
+    def axes_of(self, what: str) -> tuple[Axis, ...]:
+        """A stage's axes, lanes whole, but for the products and the tiles."""
+        if what == "sums":
+            return self.own(self.sliding.kernel.axes)
+        return self.own(self.sliding.axes_of(getattr(self.sliding, what)))
 
     def buffers(self) -> tuple[Buffer, Buffer, Buffer]:
-        """Scratch for both transforms and for the products' sums."""
-        data, taps = (self._factor_lane(load) for load in (self.sliding.data, self.sliding.taps))
-        return (
-            self._plain("data", self.data_axes(), data),
-            self._blocked("taps", self.taps_axes(), taps),
-            self._plain("sums", self.sums_axes(), self.sliding.lane),
-        )
+        """For both transforms and for the products' sums."""
+        data = self._buffer("data", self._factor_lane(self.sliding.data), self.role)
+        taps = self._factor_lane(self.sliding.taps)
+        if not self.rows:
+            return data, self._buffer("taps", taps, self.role), self._sums("scratch")
+        return data, self._packed(taps), self._sums(self.role)
 
     def _factor_lane(self, load: Load) -> str:
         """The sum's lanes where a factor has them, else what lies innermost in its source."""
-        names = [a.name for a in self.sliding.axes_of(load)]
+        own = self.own(self.sliding.axes_of(load))
         dims = self.program.buffer(load.buffer).dims
-        own = places(load)[dims[-1].axis if dims else -1].axes()
-        found = next((name for name in names if name in own), names[-1])
-        return self.sliding.lane if self.sliding.lane in names else found
+        inner = places(load)[dims[-1].axis if dims else -1]
+        best = max(own, key=lambda a: (inner.coefficient(a.name) == 1, a.size))
+        return self.sliding.lane if self.lane in own else best.name
 
-    def _plain(self, what: str, axes: tuple[Axis, ...], lane: str) -> Buffer:
-        buffer = self._scratch(what, axes)
-        dims = row(buffer, _number(buffer, lane), self.machine)
-        return replace(buffer, dims=dims)
+    def _sums(self, role: Role) -> Buffer:
+        axes = tuple(
+            replace(a, size=self.lanes) if a == self.lane else a for a in self.axes_of("sums")
+        )
+        buffer = self._made("sums", (*axes, *self.tiles_of("sums")), role)
+        return self._rowed(buffer, self.lane.name)
 
-    def _blocked(self, what: str, axes: tuple[Axis, ...], lane: str) -> Buffer:
-        buffer = self._scratch(what, axes)
+    def _buffer(self, what: str, lane: str, role: Role) -> Buffer:
+        buffer = self._made(what, (*self.axes_of(what), *self.tiles_of(what)), role)
+        return self._rowed(buffer, lane)
+
+    def _rowed(self, buffer: Buffer, lane: str) -> Buffer:
+        return replace(buffer, dims=apart(row(buffer, _number(buffer, lane), self.machine), 0))
+
+    def _packed(self, lane: str) -> Buffer:
+        """Taps that serve all blocks: [blocks of lanes][products][...][lanes of a block]."""
+        buffer = self._made("taps", (*self.axes_of("taps"), *self.tiles_of("taps")), "scratch")
         number = _number(buffer, lane)
         block = best_vectors(buffer.axes[number].size, self.machine) * self.machine.width
-        return replace(buffer, dims=blocked(buffer, number, block, ()))
+        if lane == self.lane.name and self.lanes < self.lane.size:
+            block = self.lanes
+        return replace(buffer, dims=apart(blocked(buffer, number, block, ()), 1))
 
-    def _scratch(self, what: str, axes: tuple[Axis, ...]) -> Buffer:
-        name = f"{self.name}.{what}"
-        return Buffer(name, (self.xi, *axes), "scratch", self.sliding.kernel.origin)
+    def _made(self, what: str, axes: tuple[Axis, ...], role: Role) -> Buffer:
+        return Buffer(f"{self.name}.{what}", (self.xi, *axes), role, self.sliding.kernel.origin)
 
-    # Kernels
-
-    def kernels(self) -> tuple[Kernel, ...]:
-        """All stages in order."""
-        return (self.data(), self.taps(), self.sums(), *self.results())
+    # Transforms
 
     def data(self) -> Kernel:
         """The transform of the data, which reads 0 outside of its source."""
         load, made = self.sliding.data, Straight("d")
         source = self.program.buffer(load.buffer)
+        here = self._here(made)
         lines = []
-        for t in self.tilings:
-            places_ = [t.start + u + t.pair.start for u in range(t.size)]
+        for t, cut in zip(self.tilings, self.frame.tiles, strict=True):
+            first = cut.place * t.step + t.pair.start
             top = source.axes[t.pair.entry].size - 1
-            lines.append([(at, _inside(made, at, top, t.tile)) for at in places_])
+            lines.append([(at, self._inside(made, at, top))
+                          for at in (first + u for u in range(t.size))])  # fmt: skip
         values: dict[Place, Expression] = {}
         for _, place in self.places():
-            index, holds = list(load.index), []
+            index = [entry.substitute(self.frame.values) for entry in places(load)]
+            holds = list(here)
             for t, line, u in zip(self.tilings, lines, place, strict=True):
                 index[t.pair.entry] = line[u][0]
                 holds += line[u][1]
             values[place] = made.let(_only(holds, Load(load.buffer, tuple(index))))
         matrix = tuple(matrices(t.outputs, t.taps).data for t in self.tilings)
-        return self._transform("data", self.data_axes(), made, matrix, values)
+        return self._transform("data", made, matrix, values)
 
     def taps(self) -> Kernel:
         """The transform of the taps; 0 stands behind the last one."""
         made = Straight("t")
-        values: dict[Place, Expression] = {}
+        here = [] if self.rows else self._here(made)
         lines = []
-        for t in self.tilings:
-            taps = [(constant(0) if t.by_row else t.start) + j for j in range(t.taps)]
+        for t, cut in zip(self.tilings, self.frame.tiles, strict=True):
+            first = constant(0) if t.by_row else cut.place * t.step
             top = t.pair.summed.size - 1
-            lines.append([(t.pair.tap(at), _inside(made, at, top, t.tile)) for at in taps])
+            lines.append([(t.pair.tap(at), self._inside(made, at, top))
+                          for at in (first + j for j in range(t.taps))])  # fmt: skip
+        values: dict[Place, Expression] = {}
         for place in product(*(range(t.taps) for t in self.tilings)):
-            index, holds = {}, []
+            index, holds = dict(self.frame.values), list(here)
             for t, line, j in zip(self.tilings, lines, place, strict=True):
                 index[t.pair.summed.name] = line[j][0]
                 holds += line[j][1]
             values[place] = made.let(_only(holds, substitute_axes(self.sliding.taps, index)))
         matrix = tuple(matrices(t.outputs, t.taps).taps for t in self.tilings)
-        return self._transform("taps", self.taps_axes(), made, matrix, values)
+        return self._transform("taps", made, matrix, values)
+
+    def _here(self, made: Straight) -> list[Expression]:
+        """The condition that an item takes part in this call, where it may not."""
+        if not self.present:
+            return []
+        (item,) = self.frame.values.values()
+        return [made.let(Apply("lt", (Position(item), Scalar("items"))))]
+
+    def _inside(self, made: Straight, at: Affine, top: int) -> list[Expression]:
+        """Conditions for a place to be in 0 .. top that do not hold everywhere."""
+        every = (*self.frame.outer, *self.frame.inner)
+        low, high = at.bounds({a.name: (0, a.size - 1) for a in every})
+        conditions = []
+        if low < 0:
+            conditions.append(made.let(Apply("ge", (Position(at), Number(0.0)))))
+        if high > top:
+            conditions.append(made.let(Apply("ge", (Position(top - at), Number(0.0)))))
+        return conditions
 
     def _transform(
-        self, what: str, axes: tuple[Axis, ...], made: Straight, matrix: tuple[Matrix, ...],
-        values: dict[Place, Expression],
-    ) -> Kernel:  # fmt: skip
+        self, what: str, made: Straight, matrix: tuple[Matrix, ...], values: dict[Place, Expression]
+    ) -> Kernel:
         results = made.transform(matrix, values)
-        name, place = f"{self.name}.{what}", tuple(axis(a.name) for a in axes)
+        own, tiles = self.axes_of(what), self.tiles_of(what)
+        name = f"{self.name}.{what}"
+        place = (*(axis(a.name) for a in own), *(self.frame.index(tiles) if tiles else ()))
         writes = tuple(Write(name, (constant(k), *place), results[xi]) for k, xi in self.places())
-        return self._kernel(name, axes, tuple(made.lets), writes, f"transform of its {what}")
+        loops = (self.frame.inner if self.frame.flat else tiles) if tiles else ()
+        kernel = self._kernel(name, (*own, *loops), f"transform of its {what}")
+        where = self.frame.guards() if self.rows and tiles else ()
+        return replace(kernel, lets=tuple(made.lets), writes=writes, where=where)
 
-    def sums(self) -> Kernel:
+    # Products
+
+    def sums(self, add: bool = False) -> Kernel:
         """The contraction that is left, one for each product."""
-        tiles = tuple(t.tile for t in self.tilings if not t.by_row)
-        fold = self.sliding.parts.fold
-        summed = tuple(a for a in fold.axes if a.name not in self.sliding.sliding)
+        summed = self.own(self.sliding.parts.fold.axes)
+        tiles = () if self.rows and self.frame.flat else self.tiles_of("taps")
+        lane = {self.lane.name: self._lane_place()}
         data, taps = (
-            Load(f"{self.name}.{what}", (axis(XI), *(axis(a.name) for a in axes)))
-            for what, axes in (("data", self.data_axes()), ("taps", self.taps_axes()))
-        )
+            Load(
+                f"{self.name}.{what}",
+                (axis(XI), *(axis(a.name).substitute(lane)
+                             for a in (*self.axes_of(what), *self.tiles_of(what)))),
+            )
+            for what in ("data", "taps")
+        )  # fmt: skip
         body = Fold("sum", (*summed, *tiles), Apply("mul", (data, taps)))
-        axes = self.sums_axes()
-        write = Write(f"{self.name}.sums", (axis(XI), *(axis(a.name) for a in axes)), body)
-        return self._kernel(write.buffer, (self.xi, *axes), (), (write,), "its products")
+        name = f"{self.name}.sums"
+        axes = (*self._lane_loops(self.axes_of("sums")), *self.tiles_of("sums"))
+        write = Write(name, (axis(XI), *(axis(a.name) for a in axes)), body, add)
+        return replace(self._kernel(name, (self.xi, *axes), "its products"), writes=(write,))
+
+    def clear(self) -> Kernel:
+        """Nothing summed yet."""
+        name = f"{self.name}.sums"
+        axes = (self.xi, *self.axes_of("sums"), *self.tiles_of("sums"))
+        write = Write(name, tuple(axis(a.name) for a in axes), Number(0.0))
+        return replace(self._kernel(f"{name}.clear", axes, "clear"), writes=(write,))
+
+    def _lane_place(self) -> Affine:
+        """The place on the lanes' axis, of a block's lane."""
+        first = axis(self.steps.name) * self.lanes if self.steps.size > 1 else constant(0)
+        return first + axis(self.lane.name)
+
+    def _lane_loops(self, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+        return tuple(replace(a, size=self.lanes) if a == self.lane else a for a in axes)
+
+    # Results
 
     def results(self) -> Iterator[Kernel]:
         """What the sums mean, for whole tiles and for each kind of tile at an edge."""
-        for number, regions in enumerate(product(*(_regions(t) for t in self.tilings))):
-            yield self._result(number, regions)
+        pairs = zip(self.tilings, self.frame.tiles, strict=True)
+        for number, chosen in enumerate(product(*(tuple(regions(t, cut)) for t, cut in pairs))):
+            yield self._result(number, chosen)
 
-    def _result(self, number: int, regions: tuple[Region, ...]) -> Kernel:
+    def _result(self, number: int, chosen: tuple[Region, ...]) -> Kernel:
         made = Straight("r")
-        tiles = {r.tiling.tile.name: r.place for r in regions if r.tiling.by_row}
-        base = [axis(a.name).substitute(tiles) for a in self.sums_axes()]
+        edge = {name: value for region in chosen for name, value in region.values.items()}
+        own, tiles = self.axes_of("sums"), self.tiles_of("sums")
+        base = [axis(a.name) for a in own]
+        base += [entry.substitute(edge) for entry in (self.frame.index(tiles) if tiles else ())]
         values: dict[Place, Expression] = {
             place: made.let(Load(f"{self.name}.sums", (constant(k), *base)))
             for k, place in self.places()
         }
-        matrix = tuple(matrices(t.outputs, t.taps).outputs for t in self.tilings)
-        matrix = tuple(m[: r.outputs] for m, r in zip(matrix, regions, strict=True))
+        matrix = tuple(
+            matrices(t.outputs, t.taps).outputs[: r.outputs]
+            for t, r in zip(self.tilings, chosen, strict=True)
+        )
         found = made.transform(matrix, values)
-        axes = [a for a in self.sliding.kernel.axes if a.name not in self.sliding.sliding]
-        axes += [r.axis for r in regions if r.axis is not None]
         writes = tuple(
             write for place, value in found.items()
-            for write in self._outputs(made, regions, place, value)
+            for write in self._outputs(made, chosen, place, value)
         )  # fmt: skip
-        name = f"{self.name}.{number}" if number else self.name
+        items = self.frame.inner[:1] if self.frame.items and self.rows else ()
+        loops = (*items, *(r.axis for r in chosen if r.axis is not None))
         kernel = self.sliding.kernel
-        made_of = Kernel(name, tuple(axes), tuple(made.lets), writes, (), kernel.origin,
-                         kernel.reason)  # fmt: skip
-        return simplify_kernel(made_of)
+        guards = self.frame.guards() if self.rows else ()
+        return simplify_kernel(
+            Kernel(
+                f"{self.name}.{number}" if number else self.name,
+                (*self._lane_loops(own), *loops), tuple(made.lets), writes,
+                (*guards, *(g for r in chosen for g in r.where)), kernel.origin, kernel.reason,
+            )
+        )  # fmt: skip
 
     def _outputs(
-        self, made: Straight, regions: tuple[Region, ...], place: Place, value: Expression
+        self, made: Straight, chosen: tuple[Region, ...], place: Place, value: Expression
     ) -> Iterator[Write]:
         """The writes of one output of a tile, of what the contraction made of its sum."""
-        rows = {r.tiling.pair.row.name: r.row(i) for r, i in zip(regions, place, strict=True)}
+        rows = {r.tiling.pair.row.name: r.row(i) for r, i in zip(chosen, place, strict=True)}
+        rows |= {self.lane.name: self._lane_place(), **self.frame.values}
         parts = self.sliding.parts
         result = made.let(_replaced(substitute_axes(parts.result, rows), SUM, value))
         for store in parts.stores:
@@ -251,47 +315,22 @@ class Stages:
             expression = _replaced(substitute_axes(store.value, rows), RESULT, result)
             yield replace(store.write, index=index, expression=expression)
 
-    def _kernel(
-        self, name: str, axes: tuple[Axis, ...], lets: tuple[Let, ...], writes: tuple[Write, ...],
-        reason: str,
-    ) -> Kernel:  # fmt: skip
+    def _kernel(self, name: str, axes: tuple[Axis, ...], reason: str) -> Kernel:
         kernel = self.sliding.kernel
-        return Kernel(name, axes, lets, writes, (), kernel.origin, f"{kernel.reason}, {reason}")
+        ordered = tuple(sorted(axes, key=lambda a: a.symbol != "n"))
+        return Kernel(name, ordered, (), (), (), kernel.origin, f"{kernel.reason}, {reason}")
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Tiles with the same number of outputs: the first `count`, or the last one."""
-
-    tiling: Tiling
-    outputs: int
-    first: int
-    count: int
-
-    @property
-    def axis(self) -> Axis | None:
-        """What runs over the tiles; None for one tile."""
-        return replace(self.tiling.tile, size=self.count) if self.count > 1 else None
-
-    @property
-    def place(self) -> Affine:
-        """The tile's number."""
-        return axis(self.tiling.tile.name) if self.count > 1 else constant(self.first)
-
-    def row(self, number: int) -> Affine:
-        """The place of the row axis of one output."""
-        return self.place * (self.tiling.outputs if self.tiling.by_row else 0) + number
-
-
-def _regions(tiling: Tiling) -> Iterator[Region]:
-    if not tiling.by_row:
-        yield Region(tiling, tiling.outputs, 0, 1)
-        return
-    whole, rest = divmod(tiling.pair.row.size, tiling.outputs)
-    if whole:
-        yield Region(tiling, tiling.outputs, 0, whole)
-    if rest:
-        yield Region(tiling, rest, whole, 1)
+def apart(dims: tuple[Dim, ...], number: int) -> tuple[Dim, ...]:
+    """Dims in which neighbours of dim `number` do not meet in the same sets of a cache."""
+    for place in range(number + 1, len(dims) - 1):
+        extent, inside = dims[place].extent, dims[number + 1 :]
+        others = 4 * prod(dim.extent for dim in inside) // extent
+        sizes = range(extent, extent + SETS // APART + 1)
+        found = next((e for e in sizes if APART <= e * others % SETS <= SETS - APART), None)
+        if found is not None:
+            return (*dims[:place], replace(dims[place], extent=found), *dims[place + 1 :])
+    return dims
 
 
 def _replaced(expression: Expression, old: Expression, new: Expression) -> Expression:
@@ -300,17 +339,6 @@ def _replaced(expression: Expression, old: Expression, new: Expression) -> Expre
 
 def _number(buffer: Buffer, name: str) -> int:
     return next(k for k, a in enumerate(buffer.axes) if a.name == name)
-
-
-def _inside(made: Straight, at: Affine, top: int, tile: Axis) -> list[Expression]:
-    """Conditions for a place to be in 0 .. top that do not hold everywhere."""
-    low, high = at.bounds({tile.name: (0, tile.size - 1)})
-    conditions = []
-    if low < 0:
-        conditions.append(made.let(Apply("ge", (Position(at), Number(0.0)))))
-    if high > top:
-        conditions.append(made.let(Apply("ge", (Position(top - at), Number(0.0)))))
-    return conditions
 
 
 def _only(conditions: list[Expression], value: Expression) -> Expression:

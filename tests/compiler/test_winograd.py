@@ -10,26 +10,43 @@ import pytest
 from latte.build import lower_kernel
 from latte.codegen import interp
 from latte.codegen.interp import Run
-from latte.compiler.ir import Program, kernels
+from latte.compiler import winograd_blocks
+from latte.compiler.ir import Buffer, Program, kernels
 from latte.compiler.layout import layout
 from latte.compiler.machine import Machine, host
+from latte.compiler.pack import pack
 from latte.compiler.verify import verify
 from latte.compiler.winograd import Choice, winograd
 from latte.compiler.winograd_cost import candidates
-from latte.compiler.winograd_stages import Tiling
+from latte.compiler.winograd_tiles import Tiling
 from latte.compiler.winograd_view import Sliding, find_sliding
-from tests.backends.lowered import Arrays, run_lowered
+from latte.runtime import cpu, records
+from latte.runtime.cache import Cache
+from latte.runtime.cpu import Native
+from tests.backends.lowered import Arrays
 from tests.compiler.contractions import Convolution, activated, convolution, linear
 
 CONVOLUTIONS = [
-    Convolution(3, 20, 37, (13, 13), (3, 3), pad=1),
-    Convolution(2, 16, 32, (9, 11), (5, 5), pad=2),
+    Convolution(3, 6, 11, (13, 9), (3, 3), pad=1),
+    Convolution(3, 5, 9, (9, 6), (5, 5), pad=2),
     Convolution(5, 5, 16, (13,), (3,)),
-    Convolution(4, 16, 16, (5, 6), (2, 3), pad=1),
-    Convolution(3, 32, 64, (9, 7), (3, 3), pad=1, groups=2),
-    Convolution(1, 16, 16, (4, 4), (3, 3), pad=1),
-    Convolution(7, 16, 16, (20, 5), (3, 3), pad=1),
+    Convolution(4, 6, 8, (5, 6), (2, 3), pad=1),
+    Convolution(3, 8, 12, (9, 7), (3, 3), pad=1, groups=2),
+    Convolution(1, 5, 6, (4, 4), (3, 3), pad=1),
+    Convolution(4, 5, 8, (20, 5), (3, 3), pad=1),
 ]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """Compiled code is shared between these tests."""
+    return Cache(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def always_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "PARALLEL_WORK", 0)
+    monkeypatch.setattr(records, "ALONE_WORK", 0)
 
 
 def fixed(outputs: int) -> Choice:
@@ -41,63 +58,124 @@ def fixed(outputs: int) -> Choice:
     return choose
 
 
-@pytest.mark.parametrize("outputs", [4, 2])
+@pytest.mark.parametrize("most", [0, 9])
 @pytest.mark.parametrize("what", ["forward", "weights", "input"])
 @pytest.mark.parametrize("form", CONVOLUTIONS, ids=str)
-def test_as_the_oracle(form: Convolution, what: str, outputs: int) -> None:
+def test_as_the_oracle(
+    form: Convolution, what: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whole stages, and in blocks of at most some tiles; with all items and with fewer."""
+    of_blocks(monkeypatch, most)
     program = layout(convolution(what, form), host())
-    made = winograd(program, host(), fixed(outputs))
+    made = winograd(program, host(), fixed(4 if most else 2))
     assert made is not program
     verify(made, "winograd")
-    compare(program, made, form.items, native=outputs == 4)
-    compare(program, made, max(1, form.items - 2), native=False)
+    for items in {form.items, max(1, form.items - 2)}:
+        compare(program, made, items)
+
+
+NATIVE = [
+    ("forward", 4, 9), ("forward", 2, 0), ("weights", 4, 9), ("weights", 2, 300), ("input", 2, 300),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "outputs", "most"), NATIVE)
+def test_as_machine_code(
+    what: str, outputs: int, most: int, monkeypatch: pytest.MonkeyPatch, shared: Cache
+) -> None:
+    """The same bits for any number of workers, inside its buffers."""
+    of_blocks(monkeypatch, most)
+    program = layout(convolution(what, Convolution(5, 16, 128, (9, 11), (3, 3), pad=1)), host())
+    made = winograd(program, host(), fixed(outputs))
+    for items in (5, 3):
+        compare(program, made, items, 1e-5, shared)
+
+
+def test_taps_of_five(shared: Cache) -> None:
+    program = layout(convolution("forward", Convolution(2, 32, 16, (8, 8), (5, 5), pad=2)), host())
+    compare(program, winograd(program, host(), fixed(4)), 2, 3e-5, shared)
 
 
 def test_three_dimensions() -> None:
-    program = layout(
-        convolution("forward", Convolution(2, 16, 16, (3, 4, 5), (2, 3, 2), pad=1)), host()
-    )
-    compare(program, winograd(program, host(), fixed(2)), 2, native=False)
+    form = Convolution(2, 16, 16, (3, 4, 5), (2, 3, 2), pad=1)
+    program = layout(convolution("forward", form), host())
+    compare(program, winograd(program, host(), fixed(2)), 2)
 
 
-def test_what_is_made_of_the_sum_is_kept() -> None:
+def test_what_is_made_of_the_sum_is_kept(shared: Cache) -> None:
     plain = convolution("forward", Convolution(2, 16, 20, (6, 7), (3, 3), pad=1))
     program = layout(activated(plain), host())
-    made = winograd(program, host(), fixed(4))
+    made = winograd(program, host(), fixed(2))
     assert made is not program
-    compare(program, made, 2)
+    compare(program, made, 2, 1e-4, shared)
 
 
-def compare(program: Program, made: Program, items: int, native: bool = True) -> None:
+def of_blocks(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Blocks of at most so many tiles, however few there are."""
+    monkeypatch.setattr(winograd_blocks, "MOST_ROWS", most)
+    monkeypatch.setattr(winograd_blocks, "MOST_SUMMED", most)
+    monkeypatch.setattr(winograd_blocks, "APART", 1e8)
+
+
+def compare(
+    program: Program, made: Program, items: int, tolerance: float = 0, cache: Cache | None = None
+) -> None:
     """Both in the oracle, and the second as machine code, on the same random arrays."""
-    (name,) = (phase.name for phase in program.phases)
-    (kernel,) = kernels(program.phases[0].items)
-    target, rng = kernel.writes[0].buffer, np.random.default_rng(0)
-    given = {b.name: rng.normal(size=[a.size for a in b.axes]) for b in program.buffers}
-    expected, exact, found = (filled(p, given, target) for p in (program, made, made))
-    interp.run(program, name, expected, Run(items))
-    interp.run(made, name, exact, Run(items))
-    close(exact[target], expected[target], 1e-12)
-    if native:
-        single = {key: array.astype(np.float32) for key, array in found.items()}
-        run_lowered(made, name, single, Run(items), lowering=lower_kernel)
-        close(single[target], expected[target], 1e-4)
+    (phase,) = program.phases
+    (kernel,) = kernels(phase.items)
+    target, rng = program.buffer(kernel.writes[0].buffer), np.random.default_rng(0)
+    given = {b.name: rng.normal(size=[a.size for a in b.axes])
+             for b in program.buffers if b != target}  # fmt: skip
+    expected, exact = (interpreted(p, given, items)[target.name] for p in (program, made))
+    present = slice(items if target.axes[0].symbol else None)
+    assert np.abs(expected[present]).max() > 0.1
+    close(exact[present], expected[present], 1e-12)
+    if cache is not None:
+        found = [native(made, given, target, items, t, cache) for t in (1, 3)]
+        close(found[0], expected[present], tolerance)
+        np.testing.assert_array_equal(*found)
 
 
-def filled(program: Program, given: Arrays, target: str) -> Arrays:
+def interpreted(program: Program, given: Arrays, items: int) -> Arrays:
     arrays = interp.allocate(program)
     for name, array in given.items():
-        if name != target:
-            arrays[name][...] = array
+        arrays[name][...] = array
+    interp.run(program, program.phases[0].name, arrays, run_of(items))
     return arrays
 
 
+def native(
+    program: Program, given: Arrays, target: Buffer, items: int, threads: int, cache: Cache
+) -> np.ndarray:
+    """The target as machine code makes it, with a faulting page behind every buffer."""
+    fed = tuple(replace(b, role="input") if b.name in given and b.role == "value" else b
+                for b in program.buffers)  # fmt: skip
+    packed, name = pack(replace(program, buffers=fed), host()), program.phases[0].name
+    made = Native(
+        packed,
+        lower_kernel,
+        threads=threads,
+        guard=True,
+        cache=cache,
+        keep=frozenset({target.name}),
+    )
+    for buffer, array in given.items():
+        made.write(buffer, array.astype(np.float32))
+    made.run(name, run_of(items))
+    sizes = tuple(items if a.symbol else a.size for a in target.axes)
+    found = made.read(target.name, sizes, name)
+    assert found is not None
+    made.close()
+    return found
+
+
+def run_of(items: int) -> Run:
+    return Run(items, scalars={"items": float(items)})
+
+
 def close(found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
-    """Together NaN, and else near each other by the largest value."""
-    written = ~np.isnan(expected)
-    assert written.any()
-    error = np.abs(found - expected)[written].max()
-    assert error <= tolerance * np.abs(expected[written]).max()
+    """Near each other by the largest value; NaN is near nothing."""
+    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(
