@@ -21,6 +21,7 @@ from latte.lang.resolve import Definitions, load_file, load_text
 from latte.options import Options, options
 
 if TYPE_CHECKING:
+    from latte.compiler.choices import Choices
     from latte.compiler.expression import Axis
     from latte.compiler.ir import Kernel, Program
     from latte.compiler.machine import Machine
@@ -92,15 +93,15 @@ def compile_net(
     keep: tuple[str, ...] = (),
     seed: int = 0,
     winograd: bool = False,
+    no_fuse: tuple[str, ...] = (),
 ) -> Executable:
     """An Executable for up to `batch` items and `time` steps; phases compile when first run.
     Without `winograd`, every contraction has its own multiplications (docs/numerics.md).
 
-    Raises LatteError: E0913 for a target, mode, batch or time that cannot be.
+    Raises LatteError: E0913 for a target, mode, batch, time or kind of fusion that cannot be.
     """
     from latte.compiler.pipeline import analyze
     from latte.runtime.executable import Executable
-    from latte.runtime.nodes import readable
 
     now = options()
     steps = _steps(net, time)
@@ -108,16 +109,11 @@ def compile_net(
     _check_whole(batch=batch, threads=threads, seed=seed)
     program = program_of(net, batch=batch, time=steps, mode=chosen, keep=keep)
     workers = threads or now.threads
-    left_out = without(winograd=winograd)
-    backend = _backend(program, _target(target), workers, readable(net, keep), now, left_out)
+    what = choices(net, keep=keep, winograd=winograd, no_fuse=no_fuse)
+    backend = _backend(program, _target(target), workers, what, now)
     return Executable(
         analyze(net), program, backend, text=text, mode=chosen, seed=seed, threads=workers
     )
-
-
-def without(*, winograd: bool) -> frozenset[str]:
-    """The passes that options leave out."""
-    return frozenset() if winograd else frozenset({"winograd"})
 
 
 def peak_memory(net: Net, *, batch: int, time: int = 1) -> int:
@@ -127,8 +123,22 @@ def peak_memory(net: Net, *, batch: int, time: int = 1) -> int:
     from latte.compiler.plan_memory import peak_bytes
 
     _check_whole(batch=batch)
-    program = optimize(program_of(net, batch=batch, time=time), host())
+    program = optimize(program_of(net, batch=batch, time=time), host(), choices(net))
     return peak_bytes(program, "step", options().threads)
+
+
+def choices(
+    net: Net, *, keep: tuple[str, ...] = (), winograd: bool = False, no_fuse: tuple[str, ...] = ()
+) -> Choices:
+    """What the passes are told: which values stay readable, what is left out."""
+    from latte.compiler.choices import FUSIONS, Choices
+    from latte.runtime.nodes import readable
+
+    for kind in no_fuse:
+        if kind not in FUSIONS:
+            fail("E0913", f"there is no fusion `{kind}`", help=f"kinds are {', '.join(FUSIONS)}")
+    passes = () if winograd else ("winograd",)
+    return Choices(keep=readable(net, keep), without=frozenset((*no_fuse, *passes)))
 
 
 def lower_kernel(
@@ -143,9 +153,8 @@ def lower_kernel(
 
 
 def _backend(
-    program: Program, target: Target, threads: int, keep: frozenset[str], now: Options,
-    left_out: frozenset[str],
-) -> Backend:  # fmt: skip
+    program: Program, target: Target, threads: int, chosen: Choices, now: Options
+) -> Backend:
     if target == "interp":
         from latte.runtime.backend import Interpreted
 
@@ -157,8 +166,8 @@ def _backend(
 
     machine = host()
     return Native(
-        optimize(program, machine, left_out), lower_kernel, threads=threads,
-        cache=Cache(now.cache), keep=keep, guard=now.guard, machine=machine,
+        optimize(program, machine, chosen), lower_kernel, threads=threads, cache=Cache(now.cache),
+        keep=chosen.keep, guard=now.guard, machine=machine,
     )  # fmt: skip
 
 

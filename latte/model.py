@@ -97,17 +97,20 @@ class Net(Recorder):
         keep: Iterable[str] = (),
         seed: int = 0,
         winograd: bool = False,
+        no_fuse: Iterable[str] = (),
     ) -> Executable:
         """An executable for up to `batch` items (default: the train block's).
 
         `mode="infer"` keeps nothing for a backward pass; `time` is the longest sequence of a net
         with a time axis; `keep` names values to keep readable; `winograd=False` computes every
-        product of a convolution as it stands (docs/numerics.md). Raises LatteError.
+        contraction with its own multiplications; `no_fuse` names kinds of fusion to leave out
+        ("epilogue", "maps", "pool", "update", "tiles"). Raises LatteError.
         """
         size = self.training.batch if batch is None else batch
         return build.compile_net(
             self.elaborated, text=self.text(), batch=size, target=target, threads=threads,
             mode=mode, time=time, keep=tuple(keep), seed=seed, winograd=winograd,
+            no_fuse=tuple(no_fuse),
         )  # fmt: skip
 
     def text(self) -> str:
@@ -138,7 +141,7 @@ def loads(text: str, net: str | None = None, **arguments: Scalar) -> Net:
 
 def compile(path: str | Path, net: str | None = None, **options: object) -> Executable:
     """`latte.load(path, net).compile(...)`: options of `Net.compile`, and the net's arguments."""
-    known = {"batch", "target", "threads", "mode", "time", "keep", "seed", "winograd"}
+    known = {"batch", "target", "threads", "mode", "time", "keep", "seed", "winograd", "no_fuse"}
     chosen = {name: value for name, value in options.items() if name in known}
     rest: dict[str, Scalar] = {n: v for n, v in options.items() if n not in known}  # type: ignore[misc]
     return load(path, net, **rest).compile(**chosen)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from latte.compiler.choices import FUSIONS
 from latte.errors import Diagnostic, LatteError, fail, render_all, to_json
 from latte.options import __version__, options
 
@@ -141,6 +142,7 @@ class Settings:
     seed: int
     time: int | None
     winograd: bool
+    no_fuse: tuple[str, ...]
 
     def compile(
         self, net: Net, *, mode: str = "train", batch: int | None = None, time: int | None = None
@@ -149,6 +151,7 @@ class Settings:
         return net.compile(
             self.batch or batch, target=self.target, threads=self.threads, mode=mode,
             time=self.time or time, seed=self.seed, winograd=self.winograd,
+            no_fuse=self.no_fuse,
         )  # fmt: skip
 
 
@@ -167,6 +170,12 @@ def compile_options(function: Function) -> Callable[..., Any]:
             "--winograd/--no-winograd",
             default=False,
             help="Whether convolutions may have fewer multiplications  [no]",
+        ),
+        click.option(
+            "--no-fuse",
+            type=click.Choice(list(FUSIONS)),
+            multiple=True,
+            help="A kind of fusion to leave out",
         ),
         click.option("--time", type=positive, help="Steps of the longest sequence"),
         click.option("--seed", type=int, default=0, help="Of first weights and draws  [0]"),

@@ -21,6 +21,7 @@ from latte.compiler.machine import LEVELS, Machine, host, level
 from latte.errors import did_you_mean, fail
 
 if TYPE_CHECKING:
+    from latte.compiler.choices import Choices
     from latte.compiler.ir import Program
     from latte.compiler.vector import Lowered
     from latte.model import Net
@@ -69,27 +70,27 @@ def command(
     if later:
         not_in_this_build(f"`{later.pop()}`", "targets are cpu and interp")
     if explain:
-        _explain(_program(net, mode, settings), _machine(cpu), _without(settings))
+        _explain(_program(net, mode, settings), _machine(cpu), _choices(net, settings))
     elif report:
-        _report(net, _program(net, mode, settings), Path(report), cpu, _without(settings))
+        _report(net, _program(net, mode, settings), Path(report), cpu, _choices(net, settings))
     elif emit in {"ast", "net"} and after is None:
         _write(_front(net, emit), output)
     elif emit or after:
         program = _program(net, mode, settings)
-        _write(_back(program, emit or "program", after, phase, cpu, _without(settings)), output)
+        chosen = _choices(net, settings)
+        _write(_back(program, emit or "program", after, phase, cpu, chosen), output)
     else:
         _compile(net, mode, settings)
 
 
-def _without(settings: Settings) -> frozenset[str]:
-    """The passes that are left out."""
-    from latte import build
-
-    return build.without(winograd=settings.winograd)
-
-
 def _machine(cpu: str | None) -> Machine:
     return host() if cpu is None else level(cpu)
+
+
+def _choices(net: Net, settings: Settings) -> Choices:
+    from latte import build
+
+    return build.choices(net.elaborated, winograd=settings.winograd, no_fuse=settings.no_fuse)
 
 
 def _compile(net: Net, mode: str, settings: Settings) -> None:
@@ -127,7 +128,7 @@ def _program(net: Net, mode: str, settings: Settings) -> Program:
 
 def _back(
     program: Program, stage: str, after: str | None, phase: str | None, cpu: str | None,
-    without: frozenset[str],
+    choices: Choices,
 ) -> str:  # fmt: skip
     """The Program after a pass, or what the code generator made of it in the end."""
     from latte.compiler.pipeline import optimize, stages
@@ -137,14 +138,14 @@ def _back(
     if phase is not None and phase not in names:
         fail("E0959", f"there is no phase `{phase}`", help=f"there are {', '.join(names)}")
     if after is not None or stage == "program":
-        found = dict(stages(program, _machine(cpu), without))
+        found = dict(stages(program, _machine(cpu), choices))
         wanted = after or next(iter(found))
         if wanted not in found:
             hint = did_you_mean(wanted, found) or f"the passes are {', '.join(found)}"
             fail("E0959", f"there is no pass `{wanted}`", help=hint)
         return show_program(_only(found[wanted], phase))
-    optimized = optimize(program, _machine(cpu), without)
-    return "\n\n".join(_code(_only(optimized, phase), stage, cpu))
+    ready = optimize(program, _machine(cpu), choices)
+    return "\n\n".join(_code(_only(ready, phase), stage, cpu))
 
 
 def _only(program: Program, phase: str | None) -> Program:
@@ -184,34 +185,38 @@ def _printer(stage: str, cpu: str | None) -> Callable[[Lowered], str]:
     return lambda lowered: assembly(module([lowered.function], fma), target)
 
 
-def _explain(program: Program, machine: Machine, without: frozenset[str]) -> None:
-    """What each pass did, in numbers: kernels and buffers before and after."""
+def _explain(program: Program, machine: Machine, choices: Choices) -> None:
+    """What each pass did, in numbers: kernels and buffers before and after; and what became of
+    each pair of a kernel and one that reads what it wrote."""
+    from latte.compiler.fuse import explained
     from latte.compiler.ir import kernels
     from latte.compiler.pipeline import stages
 
-    before = None
-    for name, after in stages(program, machine, without):
+    before = program
+    for name, after in stages(program, machine, choices):
         counts = ", ".join(f"{p.name} {len(kernels(p.items))}" for p in after.phases)
         change = (
             "unchanged" if after is before else f"{len(after.buffers)} buffers; kernels: {counts}"
         )
         click.echo(f"{name:12} {change}")
+        if name == "fuse":
+            for decision in explained(before, choices)[1]:
+                click.echo(f"    {decision}")
         before = after
 
 
-def _report(
-    net: Net, program: Program, folder: Path, cpu: str | None, without: frozenset[str]
-) -> None:
+def _report(net: Net, program: Program, folder: Path, cpu: str | None, choices: Choices) -> None:
     """Every stage as a numbered file."""
     from latte.compiler.pipeline import stages
     from latte.compiler.show import show_program
 
     folder.mkdir(parents=True, exist_ok=True)
     texts = [("ast", _front(net, "ast")), ("net", _front(net, "net"))]
-    passes = stages(program, _machine(cpu), without)
-    texts += [(name, show_program(after)) for name, after in passes]
     texts += [
-        (stage, _back(program, stage, None, None, cpu, without)) for stage in ("vector", "llvm")
+        (name, show_program(after)) for name, after in stages(program, _machine(cpu), choices)
+    ]
+    texts += [
+        (stage, _back(program, stage, None, None, cpu, choices)) for stage in ("vector", "llvm")
     ]
     for number, (name, text) in enumerate(texts, 1):
         place = folder / f"{number:02d}_{name}.txt"

@@ -35,6 +35,7 @@ Role = Literal[
 
 
 LOSS = "result.loss"  # the buffer of what is minimised, where a net has losses
+READABLE = frozenset({"forward", "backward", "update"})  # phases that leave every value readable
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from latte.compiler.choices import PLAIN, Choices
 from latte.compiler.differentiate import differentiate
+from latte.compiler.fuse import fuse
 from latte.compiler.invariant import invariant
 from latte.compiler.ir import Program
 from latte.compiler.isolate import isolate
@@ -24,18 +26,19 @@ from latte.compiler.split_sums import split_sums
 from latte.compiler.synthesize import synthesize
 from latte.compiler.winograd import winograd
 
-Pass = Callable[[Program, Machine], Program]
+Pass = Callable[[Program, Machine, Choices], Program]
 
 PASSES: tuple[tuple[str, Pass], ...] = (
-    ("simplify", lambda program, machine: simplify_program(program)),
-    ("recur", lambda program, machine: recur(program)),
-    ("isolate", lambda program, machine: isolate(program)),
-    ("merge", lambda program, machine: merge(program)),
-    ("invariant", lambda program, machine: invariant(program)),
-    ("split_sums", lambda program, machine: split_sums(program)),
-    ("layout", layout),
-    ("winograd", winograd),
-    ("pack", pack),
+    ("simplify", lambda program, machine, choices: simplify_program(program)),
+    ("recur", lambda program, machine, choices: recur(program)),
+    ("isolate", lambda program, machine, choices: isolate(program)),
+    ("merge", lambda program, machine, choices: merge(program)),
+    ("invariant", lambda program, machine, choices: invariant(program)),
+    ("split_sums", lambda program, machine, choices: split_sums(program)),
+    ("fuse", lambda program, machine, choices: fuse(program, choices)),
+    ("layout", lambda program, machine, choices: layout(program, machine)),
+    ("winograd", lambda program, machine, choices: winograd(program, machine)),
+    ("pack", lambda program, machine, choices: pack(program, machine)),
 )
 
 
@@ -54,17 +57,17 @@ def program_of(
     return synthesize(analyze(net), batch=batch, time=time, mode=mode, gradients=tuple(gradients))
 
 
-def optimize(program: Program, machine: Machine, without: frozenset[str] = frozenset()) -> Program:
-    """The Program after all passes, those in `without` left out."""
-    return [after for _, after in stages(program, machine, without)][-1]
+def optimize(program: Program, machine: Machine, choices: Choices = PLAIN) -> Program:
+    """The Program after all passes."""
+    return [after for _, after in stages(program, machine, choices)][-1]
 
 
 def stages(
-    program: Program, machine: Machine, without: frozenset[str] = frozenset()
+    program: Program, machine: Machine, choices: Choices = PLAIN
 ) -> Iterator[tuple[str, Program]]:
     """The name of each pass and the Program after it, "synthesize" first."""
     yield "synthesize", program
     for name, change in PASSES:
-        if name not in without:
-            program = change(program, machine)
-            yield name, program
+        if name not in choices.without:
+            program = change(program, machine, choices)
+        yield name, program

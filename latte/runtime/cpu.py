@@ -24,9 +24,16 @@ from numpy.typing import NDArray
 
 from latte.codegen.interp import IndexOutOfRange, Run
 from latte.codegen.llvm_driver import BARRIER_WORDS, SYMBOL, driver
-from latte.compiler.ir import LOSS, Buffer, Kernel, Phase, Program, commit, kernels
+from latte.compiler.ir import LOSS, READABLE, Buffer, Kernel, Phase, Program, commit, kernels
 from latte.compiler.machine import Machine, host
-from latte.compiler.plan_memory import Plan, buffer_bytes, is_transient, place_bytes, plan_memory
+from latte.compiler.plan_memory import (
+    Plan,
+    buffer_bytes,
+    is_transient,
+    place_bytes,
+    plan_memory,
+    writes,
+)
 from latte.compiler.vector import FIRST_SCALAR, fault_slot
 from latte.runtime import arrays
 from latte.runtime.arrays import Array, Bytes
@@ -38,15 +45,14 @@ from latte.runtime.records import Schedule, schedule
 from latte.runtime.workers import Workers
 
 PARALLEL_WORK = 30_000_000  # elementary operations (0.3 ms) of a phase that pay for waking threads
-READABLE = frozenset({"forward", "backward", "update"})  # every value can be read after them
 
 Places = Mapping[str, Bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A phase ready to run: its records, the memory of its transient buffers, and which of those
-    nothing has overwritten at its end."""
+    """A phase ready to run: its records, the memory of its transient buffers, and which buffers
+    hold what it says at its end."""
 
     phase: Phase
     schedule: Schedule
@@ -152,11 +158,13 @@ class Native:
     def read(self, buffer: str, sizes: tuple[int, ...], phase: str) -> Array | None:
         form = self._buffers[buffer]
         places = self._persistent
+        compiled = self._phases.get(phase)
         if is_transient(form):
-            compiled = self._phases.get(phase)
             if compiled is None or buffer not in compiled.intact:
                 return None
             places = compiled.places
+        elif form.role == "parameter gradient" and compiled and buffer not in compiled.intact:
+            return None
         return arrays.unpack(form, arrays.view(form, places[buffer]), sizes)
 
     def close(self) -> None:
@@ -218,7 +226,10 @@ class Native:
             phase, entries, ranges, private, batch=batch, threads=self._workers.count,
             commit=commit(self._program, phase),
         )  # fmt: skip
-        compiled = self._phases[name] = _Compiled(phase, built, places, plan.intact)
+        intact = plan.intact | {b.name for b in self._program.buffers if not is_transient(b)}
+        if name not in READABLE:  # what was not written is what another phase left
+            intact &= frozenset().union(*map(writes, kernels(phase.items)))
+        compiled = self._phases[name] = _Compiled(phase, built, places, intact)
         return compiled
 
     @cached_property

@@ -366,9 +366,9 @@ class Executable:
             fail("E0909", f"nothing was run yet: `{buffer.origin}` has no value")
         array = self.backend.read(buffer.name, self._sizes(buffer), self._phase)
         if array is None:
-            what = "gradient" if buffer.role == "gradient" else "value"
+            what = "gradient" if buffer.role.endswith("gradient") else "value"
             hint = f'compile with keep=["{buffer.origin}"], or run forward and backward'
-            text = f"the {what} of `{buffer.origin}` was overwritten during `{self._phase}`"
+            text = f"`{self._phase}` does not keep the {what} of `{buffer.origin}`"
             fail("E0911", text, help=hint)
         return array
 

@@ -21,12 +21,13 @@ Array = NDArray[Any]
 
 
 def readable(net: Net, keep: Iterable[str]) -> frozenset[str]:
-    """Buffers that have to outlast every phase: values and gradients of what `keep` names, and
-    the output. Raises LatteError E0908 for a name that the net has not."""
+    """Buffers that have to outlast every phase: values and gradients of what `keep` names (nodes
+    and parameters), and the output. Raises LatteError E0908 for a name that the net has not."""
     found: set[str] = set()
+    parameters = {entry.name for entry in net.parameters}
     for name in keep:
-        node = find_node(net, name)
-        found |= {f"{stored}{suffix}" for stored in _behind(net, node) for suffix in ("", ".grad")}
+        behind = [name] if name in parameters else _behind(net, find_node(net, name))
+        found |= {f"{stored}{suffix}" for stored in behind for suffix in ("", ".grad")}
     return frozenset(found | set(_behind(net, find_node(net, net.output)) if net.output else ()))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +59,7 @@ class Trainable(Protocol):
         time: int | None = None,
         seed: int = 0,
         winograd: bool = False,
+        no_fuse: Iterable[str] = (),
     ) -> Executable: ...
 
 
@@ -111,6 +112,7 @@ def train(
     rate: float | None = None,
     seed: int = 0,
     winograd: bool = False,
+    no_fuse: Iterable[str] = (),
     threads: int | None = None,
     target: str = "cpu",
     time: int | None = None,
@@ -149,6 +151,7 @@ def train(
         time=time or feed.steps,
         seed=seed,
         winograd=winograd,
+        no_fuse=no_fuse,
     )
     if rate is not None:
         exe.set_hyper("rate", rate)

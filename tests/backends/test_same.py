@@ -86,9 +86,10 @@ def test_a_step_is_forward_backward_update(name: str, target: str) -> None:
         parts.forward(**given)
         parts.backward()
         parts.update()
-        assert whole.losses == parts.losses
+        for key, value in parts.losses.items():  # a fused sum may have another order
+            assert whole.losses[key] == pytest.approx(value, rel=1e-5), key
     for key in whole.params:
-        np.testing.assert_array_equal(whole.params[key], parts.params[key], key)
+        close(whole.params[key], parts.params[key], key, 2e-4)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -55,7 +55,7 @@ def test_equal_layers_are_compiled_once(kind: str, monkeypatch: pytest.MonkeyPat
     for layers in (4, 12):
         work = Counted(monkeypatch)
         entries = work.entries(deep(layers, kind))
-        assert len(entries) > layers * 5
+        assert len(entries) > layers * 4
         counts.append((work.lowered, work.compiled))
     assert counts[0] == counts[1]
 
