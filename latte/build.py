@@ -3,21 +3,22 @@
 definitions = read_file("lenet.latte")         parse, names, calls          latte/lang
 net = elaborate(definitions, "LeNet", {})      sizes, connections           compiler/elaborate
 program = program_of(net, batch=64)            loop nests, backward         compiler/pipeline
-exe = compile_net(net, batch=64)               layouts, machine code        codegen, runtime
+exe = compile_net(net, Wanted(batch=64))       layouts, machine code        codegen, runtime
+
+Each part of the road is imported where it is used: what was compiled before (`remember.py`) needs
+little of it, and imports are most of the time of a warm start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from latte.compiler import elaborate as elaboration
-from latte.compiler.net import Net
 from latte.errors import Collector, LatteError, Source, fail
-from latte.lang.resolve import Definitions, load_file, load_text
 from latte.options import Options, options
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from latte.compiler.expression import Axis
     from latte.compiler.ir import Kernel, Program
     from latte.compiler.machine import Machine
+    from latte.compiler.net import Net
     from latte.compiler.vector import Lowered
+    from latte.lang.resolve import Definitions
     from latte.runtime.backend import Backend
     from latte.runtime.executable import Executable
 
@@ -33,17 +36,51 @@ Target = Literal["cpu", "interp"]
 Mode = Literal["train", "infer"]
 Scalar = int | float | bool | str
 
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a net is to be compiled: all that decides its Program.
+
+    For up to `batch` items (None: the train block's) and `time` steps; `keep` names values to keep
+    readable. Without `winograd`, every contraction has its own multiplications (docs/numerics.md);
+    `no_fuse` are kinds of fusion to leave out.
+    """
+
+    batch: int | None = None
+    time: int | None = None
+    target: str = "cpu"
+    mode: str = "train"
+    keep: tuple[str, ...] = ()
+    winograd: bool = False
+    no_fuse: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A net before it becomes machine code: with backward bodies, as the naive Program, after all
+    passes; and the buffers that have to stay readable."""
+
+    net: Net
+    program: Program
+    optimized: Program
+    keep: frozenset[str]
+
+
 LATER = {"cuda": "CUDA is not in this build", "gpu": "CUDA is not in this build"}
 
 
 def read_file(path: str | Path, extra: tuple[Source, ...] = ()) -> Definitions:
     """A specification from a file, with its imports. Raises LatteError."""
+    from latte.lang.resolve import load_file
+
     found = Collector()
     return _sound(load_file(path, extra, found), found)
 
 
 def read_text(text: str, name: str, extra: tuple[Source, ...] = ()) -> Definitions:
     """A specification from text, called `name` in diagnostics. Raises LatteError."""
+    from latte.lang.resolve import load_text
+
     found = Collector()
     return _sound(load_text(text, name, extra=extra, found=found), found)
 
@@ -52,21 +89,27 @@ def _sound(definitions: Definitions, found: Collector) -> Definitions:
     """The definitions; if names are wrong, one run tells what is wrong with sizes as well."""
     endless = any(each.code in ("E0208", "E0707") for each in found.diagnostics)
     if found.failed:
+        from latte.compiler.elaborate import elaborate
+
         for net in definitions.nets:
             if not endless and all(formal.default for formal in net.formals):
                 with suppress(LatteError):
-                    elaboration.elaborate(definitions, net.name.text, {}, found)
+                    elaborate(definitions, net.name.text, {}, found)
         found.raise_errors()
     return definitions
 
 
 def chosen(definitions: Definitions, net: str | None) -> str:
     """The name of the net that is meant. Raises LatteError where there is none, or several."""
+    from latte.compiler import elaborate as elaboration
+
     return elaboration.chosen(definitions, net).name.text
 
 
 def elaborate(definitions: Definitions, net: str | None, arguments: Mapping[str, Scalar]) -> Net:
     """One net of a specification with the values of its arguments. Raises LatteError."""
+    from latte.compiler import elaborate as elaboration
+
     return elaboration.elaborate(definitions, net, dict(arguments))
 
 
@@ -82,38 +125,43 @@ def program_of(
 
 
 def compile_net(
-    net: Net,
-    *,
-    text: str = "",
-    batch: int,
-    time: int | None = None,
-    target: str = "cpu",
-    mode: str = "train",
-    threads: int | None = None,
-    keep: tuple[str, ...] = (),
-    seed: int = 0,
-    winograd: bool = False,
-    no_fuse: tuple[str, ...] = (),
+    net: Net, wanted: Wanted, *, text: str = "", threads: int | None = None, seed: int = 0
 ) -> Executable:
-    """An Executable for up to `batch` items and `time` steps; phases compile when first run.
-    Without `winograd`, every contraction has its own multiplications (docs/numerics.md).
+    """An Executable; its phases compile when first run.
 
     Raises LatteError: E0913 for a target, mode, batch, time or kind of fusion that cannot be.
     """
-    from latte.compiler.pipeline import analyze
+    made = make(net, wanted)
+    return executable(made, wanted, text=text, threads=threads, seed=seed)
+
+
+def make(net: Net, wanted: Wanted) -> Made:
+    """All that comes before machine code. Raises LatteError as `compile_net`."""
+    from latte.compiler.machine import host
+    from latte.compiler.pipeline import analyze, optimize
+
+    batch = net.training.batch if wanted.batch is None else wanted.batch
+    _check_whole(batch=batch)
+    steps, mode, target = _steps(net, wanted.time), _mode(wanted.mode), _target(wanted.target)
+    what = choices(net, keep=wanted.keep, winograd=wanted.winograd, no_fuse=wanted.no_fuse)
+    program = program_of(net, batch=batch, time=steps, mode=mode, keep=wanted.keep)
+    passed = program if target == "interp" else optimize(program, host(), what)
+    return Made(analyze(net), program, passed, what.keep)
+
+
+def executable(
+    made: Made, wanted: Wanted, *, text: str, threads: int | None, seed: int
+) -> Executable:
+    """What runs; no phase of it is compiled yet."""
     from latte.runtime.executable import Executable
 
+    _check_whole(threads=threads, seed=seed)
     now = options()
-    steps = _steps(net, time)
-    chosen = _mode(mode)
-    _check_whole(batch=batch, threads=threads, seed=seed)
-    program = program_of(net, batch=batch, time=steps, mode=chosen, keep=keep)
     workers = threads or now.threads
-    what = choices(net, keep=keep, winograd=winograd, no_fuse=no_fuse)
-    backend = _backend(program, _target(target), workers, what, now)
     return Executable(
-        analyze(net), program, backend, text=text, mode=chosen, seed=seed, threads=workers
-    )
+        made.net, made.program, _backend(made, _target(wanted.target), workers, now), text=text,
+        mode=_mode(wanted.mode), seed=seed, threads=workers,
+    )  # fmt: skip
 
 
 def peak_memory(net: Net, *, batch: int, time: int = 1) -> int:
@@ -152,22 +200,18 @@ def lower_kernel(
     return tiled or lower.lower(kernel, program, machine, around)
 
 
-def _backend(
-    program: Program, target: Target, threads: int, chosen: Choices, now: Options
-) -> Backend:
+def _backend(made: Made, target: Target, threads: int, now: Options) -> Backend:
     if target == "interp":
         from latte.runtime.backend import Interpreted
 
-        return Interpreted(program)
+        return Interpreted(made.program)
     from latte.compiler.machine import host
-    from latte.compiler.pipeline import optimize
     from latte.runtime.cache import Cache
     from latte.runtime.cpu import Native
 
-    machine = host()
     return Native(
-        optimize(program, machine, chosen), lower_kernel, threads=threads, cache=Cache(now.cache),
-        keep=chosen.keep, guard=now.guard, machine=machine,
+        made.optimized, lower_kernel, threads=threads, cache=Cache(now.cache), keep=made.keep,
+        guard=now.guard, machine=host(),
     )  # fmt: skip
 
 

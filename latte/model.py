@@ -10,21 +10,22 @@ before `compile`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from latte import build
-from latte.compiler import net as forms
 from latte.errors import Source
-from latte.lang.resolve import Definitions
-from latte.lang.source import source_of
+from latte.lang.source import read_source, source_of
 from latte.recorder import Recorder, Scalar
-from latte.summary import Summary, summarize
+from latte.remember import Origin
 
 if TYPE_CHECKING:
+    from latte.compiler import net as forms
+    from latte.lang.resolve import Definitions
     from latte.runtime.executable import Executable
     from latte.runtime.train import History
+    from latte.summary import Summary
 
 
 class Net(Recorder):
@@ -40,15 +41,36 @@ class Net(Recorder):
         self._chosen: str | None = name
         self._arguments: Mapping[str, Scalar] = {}
         self._known: tuple[str, forms.Net] | None = None  # a text, and the Net that it gave
+        self._source: Source | None = None  # of a net that was read
+        self._seen = tuple(_defined)
 
     @classmethod
-    def of(cls, definitions: Definitions, net: str | None, arguments: Mapping[str, Scalar]) -> Self:
-        """A net of a file that has been read: `net` names one of several. Raises LatteError."""
+    def of(
+        cls,
+        source: Source,
+        net: str | None,
+        arguments: Mapping[str, Scalar],
+        read: Callable[[tuple[Source, ...]], Definitions],
+    ) -> Self:
+        """A net of a text: `net` names one of several, `read` finds what the text means unless
+        that is known to succeed. Raises LatteError."""
+        made = cls(net or "Net")
+        made._source, made._chosen, made._arguments = source, net, arguments
+        if made._origin.was_read():
+            return made
+        definitions = made._definitions = read(made._seen)
         if net is not None or len(definitions.nets) > 1:
             build.chosen(definitions, net)
-        made = cls(net or "Net")
-        made._definitions, made._chosen, made._arguments = definitions, net, arguments
+        if len(definitions.units) == 1 + len(made._seen):
+            made._origin.note_read()
+        else:
+            made._seen = tuple(unit.file.source for unit in definitions.units.values())
         return made
+
+    @property
+    def _origin(self) -> Origin:
+        source = self._source or source_of(self.text(), f"{self.name}.latte")
+        return Origin(source, self._seen, self._chosen, self._arguments)
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +84,11 @@ class Net(Recorder):
         """What the net's text defines, with its imports and the library."""
         if self._definitions is not None:
             return self._definitions
-        return build.read_text(self.text(), f"{self.name}.latte", tuple(_defined))
+        origin = self._origin
+        definitions = build.read_text(origin.source.text, origin.source.name, origin.extra)
+        if self._source is not None:
+            self._definitions = definitions
+        return definitions
 
     @property
     def elaborated(self) -> forms.Net:
@@ -81,6 +107,8 @@ class Net(Recorder):
     def summary(self, batch: int | None = None) -> Summary:
         """Layers, shapes, parameters, work, and the memory a training step will take with `batch`
         items; printed as a table, HTML in a notebook."""
+        from latte.summary import summarize
+
         size = self.training.batch if batch is None else batch
         timed = any(entry.time for entry in self.elaborated.inputs)  # how long is not known yet
         peak = None if timed else build.peak_memory(self.elaborated, batch=size)
@@ -106,16 +134,13 @@ class Net(Recorder):
         contraction with its own multiplications; `no_fuse` names kinds of fusion to leave out
         ("epilogue", "maps", "pool", "update", "tiles"). Raises LatteError.
         """
-        size = self.training.batch if batch is None else batch
-        return build.compile_net(
-            self.elaborated, text=self.text(), batch=size, target=target, threads=threads,
-            mode=mode, time=time, keep=tuple(keep), seed=seed, winograd=winograd,
-            no_fuse=tuple(no_fuse),
-        )  # fmt: skip
+        wanted = build.Wanted(batch, time, target, mode, tuple(keep), winograd, tuple(no_fuse))
+        made = self._origin.made(wanted, lambda: build.make(self.elaborated, wanted))
+        return build.executable(made, wanted, text=self.text(), threads=threads, seed=seed)
 
     def text(self) -> str:
         """The `.latte` text of the net: as it was read, or as its calls equal."""
-        return super().text() if self._definitions is None else self._definitions.file.source.text
+        return super().text() if self._source is None else self._source.text
 
     __str__ = text
 
@@ -131,12 +156,14 @@ def load(path: str | Path, net: str | None = None, **arguments: Scalar) -> Net:
 
     Raises LatteError with every mistake found in the file.
     """
-    return Net.of(build.read_file(path, tuple(_defined)), net, arguments)
+    source = read_source(path)
+    return Net.of(source, net, arguments, lambda extra: build.read_file(path, extra))
 
 
 def loads(text: str, net: str | None = None, **arguments: Scalar) -> Net:
     """A net from text."""
-    return Net.of(build.read_text(text, "<text>", tuple(_defined)), net, arguments)
+    source = source_of(text)
+    return Net.of(source, net, arguments, lambda extra: build.read_text(text, "<text>", extra))
 
 
 def compile(path: str | Path, net: str | None = None, **options: object) -> Executable:

@@ -38,7 +38,7 @@ from latte.compiler.expression import (
     Position,
     Random,
 )
-from latte.compiler.ir import Buffer, Kernel, Program, Write
+from latte.compiler.ir import Buffer, Kernel, Program, Write, expressions
 from latte.compiler.rewrite import rewrite, substitute_axes, substitute_locals, walk
 
 SUM = Local("sum")  # stands for the fold in `Contraction.result`
@@ -149,6 +149,8 @@ class Parts:
 
 def find_parts(kernel: Kernel) -> Parts | None:
     """The one sum of a product of loads, what is made of it, and where that goes."""
+    if not any(isinstance(node, Fold) for e in expressions(kernel) for node in walk(e)):
+        return None  # before lets are written out in one another, which can take long
     targets = [affine_index(write.index) for write in kernel.writes]
     found = _result(kernel)
     if found is None or not targets:

@@ -20,7 +20,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-from latte.options import PACKAGE, __version__
+from latte.options import PACKAGE, __version__, stdlib_folder
 
 CAP = 10**9  # bytes; the entries used longest ago go first
 KEEP = 0.8  # share of the cap that is left after a cleaning
@@ -109,6 +109,16 @@ def source_version() -> str:
     whole = hashlib.sha256()
     for folder in SOURCES:
         for path in sorted((PACKAGE / folder).rglob("*.py")):
+            whole.update(path.read_bytes())
+    return f"{__version__} {whole.hexdigest()}"
+
+
+@cache
+def package_version() -> str:
+    """The same for all files of this package, and the standard library."""
+    whole = hashlib.sha256()
+    for folder, pattern in ((PACKAGE, "*.py"), (stdlib_folder(), "*.latte")):
+        for path in sorted(folder.rglob(pattern)):
             whole.update(path.read_bytes())
     return f"{__version__} {whole.hexdigest()}"
 
