@@ -24,7 +24,8 @@ from latte.compiler.contract_view import affine_index, find_parts, inside
 from latte.compiler.expression import Apply, Expression, Let, Load, Local, Number
 from latte.compiler.fuse_match import folds, loads_of, match, substituted
 from latte.compiler.fuse_order import Order
-from latte.compiler.ir import Buffer, Item, Kernel, Program, Write
+from latte.compiler.fuse_pool import pooled
+from latte.compiler.ir import READABLE, Buffer, Item, Kernel, Program, Write
 from latte.compiler.keep import keep, waits
 from latte.compiler.plan_memory import reads, writes
 from latte.compiler.rewrite import rewrite, substitute_locals
@@ -56,7 +57,7 @@ def fuse(program: Program, choices: Choices) -> Program:
 
 def explained(program: Program, choices: Choices) -> tuple[Program, tuple[Decision, ...]]:
     """The program, and what was decided about every pair of neighbours."""
-    decisions: list[Decision] = []
+    program, decisions = _with_pools(program, choices)
     phases, order = [], Order(program)
     for phase in program.phases:
         work = _Fusing(program, choices, phase.name, order)
@@ -66,6 +67,26 @@ def explained(program: Program, choices: Choices) -> tuple[Program, tuple[Decisi
     return keep(replace(program, phases=tuple(phases)) if changed else program, choices), (
         *decisions,
     )
+
+
+def _with_pools(program: Program, choices: Choices) -> tuple[Program, list[Decision]]:
+    """Masks behind maxima done for the pooled values, as far as that is not switched off."""
+    made: dict[str, Buffer] = {}
+    phases, decisions = [], []
+    reason = "`pool` is switched off" if "pool" in choices.without else ""
+    for phase in program.phases:
+        found = pooled(phase.items, {b.name: b for b in program.buffers})
+        told = [Decision(phase.name, *pair, "pool", reason) for pair in found.pairs]
+        decisions += told
+        if reason or phase.name in READABLE:
+            phases.append(phase)
+            continue
+        phases.append(replace(phase, items=found.items))
+        made |= {buffer.name: buffer for buffer in found.buffers}
+    if not made:
+        return program, decisions
+    buffers = (*program.buffers, *made.values())
+    return replace(program, buffers=buffers, phases=tuple(phases)), decisions
 
 
 @dataclass(slots=True)
