@@ -1,10 +1,11 @@
 """The one function that runs a phase on every thread: kernels, their shares, loops, barriers.
 
-In: nothing of a net.  Out: IR text of `latte.phase`. A phase is data to it (`Call`, `Loop`):
+In: nothing of a net.  Out: IR text of `latte.phase`. A phase is data to it, a list of `Step`:
 
     call: wait at the barrier if it says so; run my share of its units
     loop, in order: for each place, all threads run what is inside, meeting where that says so
     loop, shared out: for each place of my share, I run all of what is inside alone
+    stop: all meet, and leave if the loss is not finite or an index was wrong
 
 so that kernels compiled at different times, or loaded from a cache, run without being linked.
 A barrier is a counter and a generation: the last thread to arrive resets the first and raises
@@ -16,8 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SYMBOL = "latte.phase"
-BARRIER_WORDS = 48  # counter at 0, generation at 16, address of sched_yield at 32: apart by lines
-SPINS = 2000
+BARRIER_WORDS = 48  # counter at 0, generation at 16: apart by lines; and what nobody changes:
+YIELD, PATIENCE = 32, 33  # address of sched_yield; looks before a thread gives its core away
+SPINS = 2000  # of them, where every thread has a core
 WORDS = 12  # of a step
 DEPTH = 16  # axes of loops around a kernel, at most
 STEPS = -1  # `Loop.per` of a loop over time
@@ -72,7 +74,20 @@ class Loop:
         )  # fmt: skip
 
 
-Step = Call | Loop
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The end of the phase, if the f32 at the address `loss` is infinite or not a number, or if the
+    word at the address `fault` is not 0. Comes before the first step that changes a parameter."""
+
+    loss: int
+    fault: int
+
+    def words(self) -> tuple[int, ...]:
+        """As the driver reads it."""
+        return (2, 1, 0, 0, 0, self.loss, self.fault, 0, 0, 0, 0, 0)
+
+
+Step = Call | Loop | Stop
 
 
 def driver(architecture: str) -> str:
@@ -84,8 +99,8 @@ def driver(architecture: str) -> str:
     declaration = "declare void @llvm.x86.sse2.pause()" if x86 else ""
     words = {f"word{k}": f"i64 {k}" for k in range(WORDS)}
     return TEXT.format(
-        symbol=SYMBOL, spins=SPINS, pause=pause, declaration=declaration, size=WORDS, depth=DEPTH,
-        **words,
+        symbol=SYMBOL, yield_at=YIELD, patience_at=PATIENCE, pause=pause, declaration=declaration,
+        size=WORDS, depth=DEPTH, **words,
     )  # fmt: skip
 
 
@@ -161,8 +176,7 @@ which:
   %parts = select i1 %is.alone, i64 1, i64 %us
   %mine = icmp slt i64 %me, %parts
   %next = add i64 %me, 1
-  %is.call = icmp eq i64 %kind, 0
-  br i1 %is.call, label %call, label %loop
+  switch i64 %kind, label %call [ i64 1, label %loop i64 2, label %stop ]
 
 call:
   %is.batched = icmp ne i64 %per, 0
@@ -253,6 +267,26 @@ round.body:
   br label %round.test
 loop.end:
   br label %test
+
+; nobody goes on to what may write these words before everybody has read them
+stop:
+  %loss.at.at = getelementptr i64, ptr %at, {word5}
+  %loss.at = load ptr, ptr %loss.at.at
+  %fault.at.at = getelementptr i64, ptr %at, {word6}
+  %fault.at = load ptr, ptr %fault.at.at
+  %loss = load i32, ptr %loss.at
+  %exponent = and i32 %loss, 2139095040
+  %infinite = icmp eq i32 %exponent, 2139095040
+  %fault = load i64, ptr %fault.at
+  %faulty = icmp ne i64 %fault, 0
+  %stops = or i1 %infinite, %faulty
+  br i1 %several, label %meet.again, label %decide
+meet.again:
+  call void @meet(ptr %barrier, i64 %us)
+  br label %decide
+decide:
+  br i1 %stops, label %done, label %call.end
+
 done:
   ret void
 }}
@@ -260,7 +294,9 @@ done:
 define internal void @meet(ptr %barrier, i64 %threads) nounwind {{
 entry:
   %generation.at = getelementptr i64, ptr %barrier, i64 16
-  %yield.at = getelementptr i64, ptr %barrier, i64 32
+  %yield.at = getelementptr i64, ptr %barrier, i64 {yield_at}
+  %patience.at = getelementptr i64, ptr %barrier, i64 {patience_at}
+  %patience = load i64, ptr %patience.at
   %before = load atomic i64, ptr %generation.at acquire, align 8
   %others = atomicrmw add ptr %barrier, i64 1 acq_rel
   %arrived = add i64 %others, 1
@@ -275,9 +311,9 @@ look:
   %spins = phi i64 [0, %entry], [%spins.next, %spin], [%spins, %yield]
   %now = load atomic i64, ptr %generation.at acquire, align 8
   %opened = icmp ne i64 %now, %before
-  br i1 %opened, label %done, label %patience
-patience:
-  %spinning = icmp slt i64 %spins, {spins}
+  br i1 %opened, label %done, label %patient
+patient:
+  %spinning = icmp slt i64 %spins, %patience
   br i1 %spinning, label %spin, label %yield
 spin:
   {pause}

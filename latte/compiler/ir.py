@@ -36,6 +36,7 @@ Role = Literal[
 
 LOSS = "result.loss"  # the buffer of what is minimised, where a net has losses
 READABLE = frozenset({"forward", "backward", "update"})  # phases that leave every value readable
+LASTING = frozenset({"parameter", "state", "running"})  # roles of what training changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +136,12 @@ Nest = tuple[Kernel, tuple[Axis, ...]]  # a kernel, and the axes of the loops ar
 class Phase:
     """What one call runs, in order. Names: "forward" (training), "backward", "update" (solver and
     running values), "step" (the three), "infer" (all losses and metrics, training is false) and
-    "predict" (only what the output depends on)."""
+    "predict" (only what the output depends on). The first `steady` items depend on parameters and
+    running values alone: they need to run only after one of those has changed."""
 
     name: str
     items: tuple[Item, ...]
+    steady: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,7 @@ def commit(program: Program, phase: Phase) -> int:
     """The first item of a phase that changes what outlives it: a parameter, a state of the solver
     or a running value; the number of items if none does. `step` stops there, with nothing
     changed, when the loss is not finite."""
-    lasting = {b.name for b in program.buffers if b.role in ("parameter", "state", "running")}
+    lasting = {b.name for b in program.buffers if b.role in LASTING}
     for number, item in enumerate(phase.items):
         writes = (write for kernel in kernels((item,)) for write in kernel.writes)
         if any(write.buffer in lasting for write in writes):

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from latte.compiler.choices import PLAIN, Choices
+from latte.compiler.derive import derive
 from latte.compiler.differentiate import differentiate
 from latte.compiler.fuse import fuse
+from latte.compiler.hasten import hasten
 from latte.compiler.invariant import invariant
 from latte.compiler.ir import Program
 from latte.compiler.isolate import isolate
@@ -39,6 +41,8 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("layout", lambda program, machine, choices: layout(program, machine)),
     ("winograd", lambda program, machine, choices: winograd(program, machine)),
     ("pack", lambda program, machine, choices: pack(program, machine)),
+    ("hasten", lambda program, machine, choices: hasten(program)),
+    ("derive", lambda program, machine, choices: derive(program)),
 )
 
 

@@ -4,9 +4,10 @@ In: a phase, and whether buffers may share memory.  Out: offsets in one block of
 
     a = f(image); b = g(a); c = h(b)      ->      a at 0, b at 4096, c at 0 (a is dead by then)
 
-Parameters, solver states, running values, inputs, results and the gradients of parameters outlive
-a phase and lie outside. A buffer is alive from its first write to its last use; inside a serial
-loop, from the loop's start to its end, because each step meets what the one before left.
+Parameters, solver states, running values, inputs and results outlive a phase and lie outside, and
+so does what a phase derives of parameters alone. A buffer is alive from its first write to its
+last use; inside a serial loop, from the loop's start to its end, because each step meets what the
+one before left.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from latte.compiler.rewrite import walk
 ALIGNMENT = 64  # bytes
 PROCESS = 145 * 2**20  # bytes: Python, NumPy, LLVM and this package, measured
 BYTES = {"f32": 4, "i32": 4, "u8": 1}
-TRANSIENT = frozenset({"value", "kept", "gradient", "scratch", "private"})
+TRANSIENT = frozenset({"value", "kept", "gradient", "parameter gradient", "scratch", "private"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,22 @@ class _Life:
     size: int
     first: int
     last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Names of the buffers that an item of a phase reads and writes."""
+
+    read: frozenset[str]
+    written: frozenset[str]
+
+    @classmethod
+    def of(cls, item: Item) -> Use:
+        inside = kernels((item,))
+        return cls(
+            frozenset(name for kernel in inside for name in reads(kernel)),
+            frozenset(name for kernel in inside for name in writes(kernel)),
+        )
 
 
 def plan_memory(
@@ -77,6 +94,13 @@ def peak_bytes(program: Program, phase: str, workers: int = 1) -> int:
 def is_transient(buffer: Buffer) -> bool:
     """Whether a buffer lies in the arena of a phase, and may be gone after it."""
     return buffer.role in TRANSIENT
+
+
+def derived(program: Program, phase: Phase) -> frozenset[str]:
+    """Names of the buffers that a phase fills only when a parameter has changed."""
+    private = {buffer.name for buffer in program.buffers if buffer.role == "private"}
+    steady = kernels(phase.items[: phase.steady])
+    return frozenset(name for kernel in steady for name in writes(kernel)) - private
 
 
 def place_bytes(buffer: Buffer, workers: int) -> int:
@@ -118,11 +142,13 @@ def _apart(program: Program, workers: int) -> Plan:
 
 
 def _lives(program: Program, phase: Phase, keep: frozenset[str], workers: int) -> Iterator[_Life]:
-    transient = {b.name: b for b in program.buffers if is_transient(b)}
+    outside = derived(program, phase)
+    transient = {b.name: b for b in program.buffers if is_transient(b) and b.name not in outside}
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for number, item in enumerate(phase.items):
-        for name in _touched(item):
+        use = Use.of(item)
+        for name in sorted(use.read | use.written):
             if name in transient:
                 first.setdefault(name, number)
                 last[name] = number
@@ -130,10 +156,6 @@ def _lives(program: Program, phase: Phase, keep: frozenset[str], workers: int) -
     for name, start in first.items():
         stop = end if name in keep else last[name]
         yield _Life(name, place_bytes(transient[name], workers), start, stop)
-
-
-def _touched(item: Item) -> list[str]:
-    return sorted({name for kernel in kernels((item,)) for name in reads(kernel) | writes(kernel)})
 
 
 def _lowest(life: _Life, places: list[tuple[_Life, int]]) -> int:

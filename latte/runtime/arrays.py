@@ -3,8 +3,8 @@
 In: a `Buffer` with its `dims`.  Out: aligned bytes, NumPy arrays in declared order.
 
     scores[n: 64, j: 10] stored [n: 64, j/16: 1, j%16: 16]
-        pack    (5, 10) array  ->  the first 5 rows of a (64, 1, 16) array, other lanes 0
-        unpack  the same back
+        write   (5, 10) array  ->  the first 5 rows of a (64, 1, 16) array, other lanes 0
+        read    the same back
 
 Compiled code relies on the alignment, so nothing it sees is ever allocated by NumPy.
 """
@@ -78,52 +78,68 @@ def stored_bytes(buffer: Buffer) -> int:
     return prod(stored_shape(buffer)) * element_type(buffer).itemsize
 
 
-def view(buffer: Buffer, memory: Bytes) -> Array:
-    """Memory as the stored array."""
-    used = memory[: stored_bytes(buffer)]
-    return used.view(element_type(buffer)).reshape(stored_shape(buffer))
+class Place:
+    """A buffer's memory, written and read in declared order."""
 
+    def __init__(self, buffer: Buffer, memory: Bytes) -> None:
+        self._buffer = buffer
+        used = memory[: stored_bytes(buffer)]
+        self.stored: Array = used.view(element_type(buffer)).reshape(stored_shape(buffer))
+        self._foldings: dict[tuple[int, ...], _Folding] = {}
 
-def pack(buffer: Buffer, values: Array, stored: Array) -> None:
-    """Copies values in declared order into a stored array.
+    def write(self, values: Array) -> None:
+        """Stores values. An axis may be shorter than declared (fewer items or steps): the first
+        places are written. Padding behind the last block written is written too; borders are left
+        alone."""
+        if not self._buffer.dims:
+            self.stored[tuple(map(slice, values.shape))] = values
+            return
+        folding = self._folding(values.shape)
+        if not any(values.strides):  # one number everywhere
+            self.stored[folding.window] = values.flat[0]
+            return
+        padding = [(0, full - size) for full, size in zip(folding.full, values.shape, strict=True)]
+        wide = np.pad(values, padding) if any(after for _, after in padding) else values
+        blocks = wide.reshape(folding.pieces).transpose(folding.order)
+        self.stored[folding.window] = blocks.reshape(folding.extents)
 
-    An axis of `values` may be shorter than declared (fewer items or steps): the first places are
-    written. Padding behind the last block written is written too; borders are left alone.
-    """
-    if not buffer.dims:
-        stored[tuple(slice(0, size) for size in values.shape)] = values
-        return
-    folding = _folding(buffer, values.shape)
-    if not any(values.strides):  # one number everywhere
-        stored[folding.window] = values.flat[0]
-        return
-    padding = [(0, full - size) for full, size in zip(folding.full, values.shape, strict=True)]
-    wide = np.pad(values, padding) if any(after for _, after in padding) else values
-    blocks = wide.reshape(folding.pieces).transpose(folding.order)
-    stored[folding.window] = blocks.reshape(stored[folding.window].shape)
+    def read(self, sizes: tuple[int, ...]) -> Array:
+        """A copy of the first `sizes` places of each axis."""
+        if not self._buffer.dims:
+            return self.stored[tuple(map(slice, sizes))].copy()
+        folding = self._folding(sizes)
+        pieces = self.stored[folding.window].reshape(folding.blocks).transpose(folding.inverse)
+        return pieces.reshape(folding.full)[tuple(map(slice, sizes))].copy()
 
-
-def unpack(buffer: Buffer, stored: Array, sizes: tuple[int, ...]) -> Array:
-    """A copy in declared order of the first `sizes` places of each axis."""
-    if not buffer.dims:
-        return np.array(stored[tuple(slice(0, size) for size in sizes)])
-    folding = _folding(buffer, sizes)
-    blocks = tuple(folding.pieces[place] for place in folding.order)
-    inverse = np.argsort(np.asarray(folding.order, dtype=np.int64))
-    pieces = stored[folding.window].reshape(blocks).transpose(inverse)
-    return np.array(pieces.reshape(folding.full)[tuple(slice(0, size) for size in sizes)])
+    def _folding(self, sizes: tuple[int, ...]) -> _Folding:
+        if sizes not in self._foldings:
+            self._foldings[sizes] = _folding(self._buffer, sizes)
+        return self._foldings[sizes]
 
 
 @dataclass(frozen=True, slots=True)
 class _Folding:
     """How declared axes fall apart into stored dimensions: `pieces` is the shape of the declared
     array (extended to `full` blocks) with every axis split, `order` the stored order of the
-    pieces, `window` the part of the stored array they fill."""
+    pieces, `window` the part of the stored array they fill, of those `extents`. Back again:
+    `blocks` are the pieces in stored order, `inverse` their declared order."""
 
     full: tuple[int, ...]
     pieces: tuple[int, ...]
     order: tuple[int, ...]
     window: tuple[slice, ...]
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        return tuple(self.pieces[place] for place in self.order)
+
+    @property
+    def inverse(self) -> tuple[int, ...]:
+        return tuple(sorted(range(len(self.order)), key=self.order.__getitem__))
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        return tuple(part.stop - part.start for part in self.window)
 
 
 def _folding(buffer: Buffer, sizes: tuple[int, ...]) -> _Folding:

@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latte.codegen.interp import IndexOutOfRange, Run
-from latte.compiler.ir import Buffer, Program
+from latte.compiler.ir import LOSS, Buffer, Program
 from latte.compiler.net import Input, Join, Net, View
 from latte.compiler.plan_memory import loaded
 from latte.compiler.tables import CARRY
 from latte.errors import did_you_mean, fail
 from latte.runtime import weights
 from latte.runtime.backend import Backend
-from latte.runtime.feed import Feed, Limits, feed, numbers
+from latte.runtime.feed import Feed, Feeder, Limits, numbers
 from latte.runtime.initial import first_values, scheduled
 from latte.runtime.nodes import find_node, viewed
 from latte.runtime.nonfinite import NonFinite, first_nonfinite
@@ -68,6 +68,14 @@ class Executable:
         self._hypers: dict[str, float] = {}
         self._loaded: dict[str, frozenset[str]] = {}
         self._limits = Limits.of(program)
+        self._feeders: dict[str, Feeder] = {}
+        self._output = find_node(net, net.output) if net.output else ""
+        self._carried = [buffer for buffer in program.buffers if buffer.role == "carried"]
+        self._results = [
+            (name, self._buffers[f"result.{name}"])
+            for name in ("loss", *(loss.name for loss in net.losses), *self.metric_names)
+            if f"result.{name}" in self._buffers
+        ]
         self._ready = False
         self._phase = ""
         self._goes_on = False
@@ -122,7 +130,7 @@ class Executable:
         """Losses, metrics and the output by name. In mode "train", `training` is true."""
         phase = "forward" if self.mode == "train" else "infer"
         self._run_on(phase, inputs, lengths, carry)
-        return self._results()
+        return self._outcome()
 
     def backward(self) -> None:
         """Fills `grads` with the gradients of the averaged loss of the last `forward`."""
@@ -143,12 +151,12 @@ class Executable:
             fail("E0909", "this net was compiled without its backward pass", help=self._mode_help())
         self._run_on("step", inputs, lengths, carry)
         self.step_count += 1
-        return self.losses["loss"] if self.net.losses else 0.0
+        return float(self._fetch(self._buffers[LOSS])) if self.net.losses else 0.0
 
     def evaluate(self, *, lengths: object = None, carry: bool = False, **inputs: object) -> Any:
         """As `forward`, with `training` false: what the trained net does."""
         self._run_on("infer", inputs, lengths, carry)
-        return self._results()
+        return self._outcome()
 
     def predict(self, *, lengths: object = None, carry: bool = False, **inputs: object) -> Array:
         """The output for any number of items; needs only the inputs that it depends on."""
@@ -161,7 +169,7 @@ class Executable:
         for start in range(0, whole.items, self.batch):
             part = whole.part(start, min(start + self.batch, whole.items))
             self._run_fed("predict", part, carry)
-            parts.append(self.value(self.net.output))
+            parts.append(self._node_array(self._output, ""))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     # What came of it
@@ -172,7 +180,7 @@ class Executable:
         `carry=True` starts the next call from them; they can be assigned (`{}`: from the start).
         """
         if self._state is None:
-            pairs = ((buffer.origin, self._last(buffer)) for buffer in self._carried())
+            pairs = ((buffer.origin, self._last(buffer)) for buffer in self._carried)
             self._state = {name: values for name, values in pairs if values is not None}
         return self._state
 
@@ -186,11 +194,7 @@ class Executable:
     @property
     def losses(self) -> dict[str, float]:
         """The losses and metrics of the last run, by name."""
-        found = {}
-        for name in ("loss", *(loss.name for loss in self.net.losses), *self.metric_names):
-            if f"result.{name}" in self._buffers:
-                found[name] = float(self._fetch(self._buffers[f"result.{name}"]))
-        return found
+        return {name: float(self._fetch(buffer)) for name, buffer in self._results}
 
     def value(self, name: str) -> Array:
         """The value of any ensemble, input or view after a run: [batch, (time,) axes...]."""
@@ -268,10 +272,12 @@ class Executable:
             fail("E0905", text, help=f"compile with batch={fed.items}, or give fewer at once")
 
     def _checked(self, phase: str, inputs: Mapping[str, object], lengths: object) -> Feed:
-        declared = {entry.name for entry in self.net.inputs}
-        if phase == "predict":
-            declared &= self._reads(phase)
-        return feed(self.net.inputs, frozenset(declared), inputs, lengths, self._limits)
+        if phase not in self._feeders:
+            wanted = frozenset(entry.name for entry in self.net.inputs)
+            if phase == "predict":
+                wanted &= self._reads(phase)
+            self._feeders[phase] = Feeder(self.net.inputs, wanted, self._limits)
+        return self._feeders[phase](inputs, lengths)
 
     def _reads(self, phase: str) -> frozenset[str]:
         if phase not in self._loaded:
@@ -290,15 +296,12 @@ class Executable:
         self._run(phase)
         self._state = None
 
-    def _carried(self) -> list[Buffer]:
-        return [buffer for buffer in self._buffers.values() if buffer.role == "carried"]
-
     def _carry(self, phase: str, fed: Feed | None) -> None:
         """Writes where a sequence goes on from: nothing is carried into the first call."""
         self._goes_on = fed is not None and bool(self.state)
         if fed is None or not self._goes_on:
             return
-        for buffer in (b for b in self._carried() if b.name in self._reads(phase)):
+        for buffer in (b for b in self._carried if b.name in self._reads(phase)):
             shape = (fed.items, *(axis.size for axis in buffer.axes[1:]))
             values = self.state.get(buffer.origin)
             if values is None or values.shape != shape:
@@ -328,7 +331,7 @@ class Executable:
         assert self._feed is not None
         scalars = {
             "items": float(self._feed.items),
-            "steps": float(self._feed.lengths.sum()),
+            "steps": float(self._feed.total),
             "update": float(self.step_count),
             CARRY: float(self._goes_on),
         }
@@ -340,10 +343,10 @@ class Executable:
         if not self._ready:
             self.initialize()
 
-    def _results(self) -> dict[str, Any]:
+    def _outcome(self) -> dict[str, Any]:
         found: dict[str, Any] = dict(self.losses)
         if self.net.output is not None:
-            found[self.net.output] = self.value(self.net.output)
+            found[self.net.output] = self._node_array(self._output, "")
         return found
 
     def _node_array(self, node: str, suffix: str) -> Array:
@@ -373,10 +376,9 @@ class Executable:
         return array
 
     def _sizes(self, buffer: Buffer) -> tuple[int, ...]:
-        items = self._feed.items if self._feed else 0
-        steps = self._feed.steps if self._feed else 0
-        lengths = {"n": items, "t": steps}
-        return tuple(lengths.get(axis.symbol or "", axis.size) for axis in buffer.axes)
+        fed = self._feed
+        known = {"n": fed.items if fed else 0, "t": fed.steps if fed else 0, None: 0}
+        return tuple(known[axis.symbol] or axis.size for axis in buffer.axes)
 
     def _stored(self, kind: str, roles: tuple[str, ...]) -> Stored:
         def write(buffer: Buffer, values: Array) -> None:

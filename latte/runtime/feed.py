@@ -3,14 +3,15 @@
 In: anything NumPy can view, by the names of a net's inputs.  Out: a `Feed` of float32 and int32
 arrays with the number of items and steps, or coded errors that name both shapes.
 
-    feed(inputs, wanted, {"image": x, "label": y}, None, limits)
+    Feeder(inputs, wanted, limits)({"image": x, "label": y}, None)
     error[E0903]: input `image` has the shape [64, 28, 28], expected [items, 1, 28, 28]
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,43 +51,55 @@ class Feed:
     steps: int
     lengths: NDArray[np.int32]
 
+    @property
+    def total(self) -> int:
+        """The steps of all items."""
+        same = not any(self.lengths.strides)
+        return self.items * self.steps if same else int(self.lengths.sum())
+
     def part(self, start: int, stop: int) -> Feed:
         """Some of the items."""
+        if start == 0 and stop == self.items:
+            return self
         arrays = {name: array[start:stop] for name, array in self.arrays.items()}
         return Feed(arrays, stop - start, self.steps, self.lengths[start:stop])
 
 
-def feed(
-    inputs: Sequence[Input],
-    wanted: frozenset[str],
-    given: Mapping[str, object],
-    lengths: object,
-    limits: Limits,
-) -> Feed:
-    """Checks what is given against the declared inputs, of which `wanted` must be there. Any
-    number of items; `limits.items` is not looked at here. Raises LatteError E0901 to E0906."""
-    errors = Collector()
-    _check_names(inputs, wanted, given, errors)
-    arrays = {
-        declared.name: _converted(declared, given[declared.name], errors)
-        for declared in inputs
-        if declared.name in given and declared.name in wanted
-    }
-    errors.raise_errors()
-    known = {declared.name: declared for declared in inputs}
-    items = _common({name: array.shape[0] for name, array in arrays.items()}, "items", errors)
-    timed = {name: array.shape[1] for name, array in arrays.items() if known[name].time}
-    steps = _common(timed, "steps", errors) if timed else 1
-    if steps > limits.steps:
-        text = f"the inputs have {steps} steps, compiled were {limits.steps}"
-        errors.error("E0905", text, None, help=f"compile with time={steps}")
-    each = _lengths(lengths, items, steps, errors)
-    errors.raise_errors()
-    return Feed(arrays, items, steps, each)
+class Feeder:
+    """Checks what a phase is fed against the declared inputs, of which `wanted` must be there."""
+
+    def __init__(self, inputs: Sequence[Input], wanted: frozenset[str], limits: Limits) -> None:
+        self._inputs = inputs
+        self._wanted = wanted
+        self._limits = limits
+        self._taken = tuple(_Taken.of(entry) for entry in inputs if entry.name in wanted)
+
+    def __call__(self, given: Mapping[str, object], lengths: object) -> Feed:
+        """Any number of items: `limits.items` is not looked at here. Raises LatteError E0901 to
+        E0906."""
+        errors = Collector()
+        _check_names(self._inputs, self._wanted, given, errors)
+        taken = [each for each in self._taken if each.declared.name in given]
+        arrays = {
+            each.declared.name: each.converted(given[each.declared.name], errors) for each in taken
+        }
+        errors.raise_errors()
+        items = _common(((n, array.shape[0]) for n, array in arrays.items()), "items", errors)
+        timed = [each.declared.name for each in taken if each.declared.time]
+        steps = _common(((name, arrays[name].shape[1]) for name in timed), "steps", errors)
+        if steps > self._limits.steps:
+            text = f"the inputs have {steps} steps, compiled were {self._limits.steps}"
+            errors.error("E0905", text, None, help=f"compile with time={steps}")
+        whole = lengths is None
+        each_item = _full(items, steps) if whole else _lengths(lengths, items, steps, errors)
+        errors.raise_errors()
+        return Feed(arrays, items, steps, each_item)
 
 
 def as_array(value: object) -> Array:
     """Anything NumPy can view: nested lists, `__array__`, or DLPack's protocol."""
+    if isinstance(value, np.ndarray):
+        return value
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         return np.asarray(np.from_dlpack(value))
     return np.asarray(value)
@@ -109,7 +122,7 @@ def _check_names(
 ) -> None:
     names = [declared.name for declared in inputs]
     for declared in inputs:
-        if declared.name in wanted and declared.name not in given:
+        if declared.name not in given and declared.name in wanted:
             text = f"missing input `{declared.name}`, of the shape {_expected(declared)}"
             errors.error("E0901", text, declared.span)
     for name in given:
@@ -118,30 +131,46 @@ def _check_names(
             errors.error("E0902", f"unknown input `{name}`", None, help=hint)
 
 
-def _converted(declared: Input, value: object, errors: Collector) -> Array:
-    """The input as float32 or int32; whatever comes back after an error is not used."""
-    try:
-        array = as_array(value)
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:
-        text = f"input `{declared.name}` cannot be read as an array: {error}"
-        errors.error("E0903", text, declared.span)
-        return np.zeros((1, 1))
-    rank = 1 + declared.time + len(declared.axes)
-    own = tuple(axis.size for axis in declared.axes)
-    if array.ndim != rank or array.shape[rank - len(own) :] != own or 0 in array.shape:
-        text = f"input `{declared.name}` has the shape {list(array.shape)}"
-        errors.error("E0903", f"{text}, expected {_expected(declared)}", declared.span)
-    elif array.dtype.kind not in "fiub":
-        text = f"input `{declared.name}` holds {array.dtype}, expected numbers"
-        errors.error("E0903", text, declared.span)
-    elif declared.classes is not None:
-        return _classes(declared, declared.classes, array, errors)
-    return array.astype(np.float32, copy=False) if array.dtype.kind in "fiub" else array
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """An input that is read, of `rank` axes, the last of the sizes `own`."""
+
+    declared: Input
+    own: tuple[int, ...]
+    rank: int
+
+    @classmethod
+    def of(cls, declared: Input) -> _Taken:
+        own = tuple(axis.size for axis in declared.axes)
+        return cls(declared, own, 1 + declared.time + len(own))
+
+    def converted(self, value: object, errors: Collector) -> Array:
+        """The input as float32 or int32; whatever comes back after an error is not used."""
+        declared = self.declared
+        try:
+            array = as_array(value)
+        except (TypeError, ValueError, RuntimeError, BufferError) as error:
+            text = f"input `{declared.name}` cannot be read as an array: {error}"
+            errors.error("E0903", text, declared.span)
+            return np.zeros((1, 1))
+        shape, kind = array.shape, array.dtype.kind
+        if len(shape) != self.rank or shape[self.rank - len(self.own) :] != self.own or 0 in shape:
+            text = f"input `{declared.name}` has the shape {list(shape)}"
+            errors.error("E0903", f"{text}, expected {_expected(declared)}", declared.span)
+        elif kind not in "fiub":
+            text = f"input `{declared.name}` holds {array.dtype}, expected numbers"
+            errors.error("E0903", text, declared.span)
+        elif declared.classes is not None:
+            return _classes(declared, declared.classes, array, errors)
+        return array.astype(np.float32, copy=False) if kind in "fiub" else array
 
 
 def _classes(declared: Input, classes: int, array: Array, errors: Collector) -> Array:
+    whole = array.dtype.kind != "f"
+    if whole and 0 <= np.minimum.reduce(array, None) <= np.maximum.reduce(array, None) < classes:
+        return array.astype(np.int32, copy=False)
     wrong = ~((array >= 0) & (array < classes))
-    if array.dtype.kind == "f":
+    if not whole:
         wrong |= array != np.floor(array)
     if wrong.any():
         place = [int(i) for i in np.argwhere(wrong)[0]]
@@ -152,26 +181,31 @@ def _classes(declared: Input, classes: int, array: Array, errors: Collector) -> 
     return array.astype(np.int32, copy=False)
 
 
-def _common(counts: Mapping[str, int], what: str, errors: Collector) -> int:
-    """The number on which all inputs agree."""
-    if len(set(counts.values())) > 1:
-        text = ", ".join(f"`{name}` has {count}" for name, count in counts.items())
+def _common(counts: Iterable[tuple[str, int]], what: str, errors: Collector) -> int:
+    """The number on which all inputs agree; 1 where there are none."""
+    known = dict(counts)
+    if len(set(known.values())) > 1:
+        text = ", ".join(f"`{name}` has {count}" for name, count in known.items())
         errors.error("E0903", f"the inputs differ in their number of {what}: {text}", None)
-    return next(iter(counts.values()), 1)
+    return next(iter(known.values()), 1)
+
+
+@lru_cache(maxsize=64)
+def _full(items: int, steps: int) -> NDArray[np.int32]:
+    """All items of full length. Not to be written to."""
+    return np.broadcast_to(np.int32(steps), (items,))
 
 
 def _lengths(value: object, items: int, steps: int, errors: Collector) -> NDArray[np.int32]:
-    if value is None:
-        return np.full(items, steps, np.int32)
     try:
         array = as_array(value)
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         errors.error("E0906", f"`lengths` cannot be read as an array: {error}", None)
-        return np.full(items, steps, np.int32)
+        return _full(items, steps)
     if array.shape != (items,) or array.dtype.kind not in "iu":
         text = f"`lengths` has the shape {list(array.shape)} of {array.dtype}"
         errors.error("E0906", f"{text}, expected [{items}] whole numbers", None)
-        return np.full(items, steps, np.int32)
+        return _full(items, steps)
     if ((array < 1) | (array > steps)).any():
         text = f"`lengths` has values {array.min()} .. {array.max()}, expected 1 .. {steps}"
         errors.error("E0906", text, None)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latte.codegen.interp import Run
-from latte.codegen.llvm_driver import STEPS, WORDS, Call, Loop, Step
+from latte.codegen.llvm_driver import STEPS, WORDS, Call, Loop, Step, Stop
 from latte.compiler.ir import Group, Item, Kernel, Phase, Serial, kernels
 from latte.compiler.plan_memory import reads, writes
 from latte.runtime.jit import Entry
@@ -40,7 +40,7 @@ TABLE = 6  # the word of a call with its argument table
 class Schedule:
     """What `latte.phase` reads: `steps`, and `tables` for one thread after another; the work of one
     item and of a whole call (all steps of time once). `starts` are the steps at which the phase's
-    items begin, and the number of steps; `commit` is the first item that changes a parameter."""
+    items begin, and the number of steps."""
 
     steps: Words
     tables: Words
@@ -48,7 +48,6 @@ class Schedule:
     item_work: float
     fixed_work: float
     serial: bool
-    commit: int
 
     @property
     def table_bytes(self) -> int:
@@ -85,18 +84,21 @@ def schedule(
     batch: int,
     threads: int,
     commit: int,
+    stop: Stop,
 ) -> Schedule:
     """The steps of a phase. `private` says for each private buffer how far a worker's own lies
     from that of the one before; `batch` is the compiled largest number of items, `commit` the
-    first item that changes a parameter."""
+    first item that changes a parameter: `stop` comes before it."""
     tables, starts = _argument_tables(entries, ranges, private, threads)
     maker = _Maker(ranges, batch, iter(zip(entries, starts, strict=True)))
     begins = []
-    for item in phase.items:
+    for number, item in enumerate(phase.items):
+        if 0 < number == commit:
+            maker.stop(stop)
         begins.append(len(maker.steps))
         maker.item(item, 0)
     waits = meetings(maker.walk)
-    steps = [replace(step, wait=number in waits).words() for number, step in enumerate(maker.steps)]
+    steps = [_words(step, number in waits) for number, step in enumerate(maker.steps)]
     return Schedule(
         np.array(steps, np.int64).reshape(-1, WORDS),
         tables,
@@ -104,8 +106,11 @@ def schedule(
         maker.item_work,
         maker.fixed_work,
         any(isinstance(item, Serial) and item.axis.symbol for item in phase.items),
-        commit,
     )
+
+
+def _words(step: Step, wait: bool) -> tuple[int, ...]:
+    return (step if isinstance(step, Stop) else replace(step, wait=wait)).words()
 
 
 def _argument_tables(
@@ -127,13 +132,14 @@ def _argument_tables(
 @dataclass(slots=True)
 class _Maker:
     """Collects the steps of items, and in `walk` how threads go through them: (number of a step,
-    what it touches), a loop in order twice, because its last steps meet its first ones."""
+    what it touches), a loop in order twice, because its last steps meet its first ones; None where
+    all threads meet anyway."""
 
     ranges: Ranges
     batch: int
     entries: Iterator[tuple[Entry, int]]
     steps: list[Step] = field(default_factory=list)
-    walk: list[tuple[int, Touch]] = field(default_factory=list)
+    walk: list[tuple[int, Touch | None]] = field(default_factory=list)
     item_work: float = 0
     fixed_work: float = 0
 
@@ -148,6 +154,11 @@ class _Maker:
                 self._group(item, depth, places)
             case _:
                 assert_never(item)
+
+    def stop(self, step: Stop) -> None:
+        """Adds the end of the phase if something is wrong."""
+        self.walk.append((len(self.steps), None))
+        self.steps.append(step)
 
     def _call(self, kernel: Kernel, places: float, per_item: float) -> None:
         entry, table = next(self.entries)
@@ -196,15 +207,18 @@ class _Maker:
         )
 
 
-def meetings(walk: Iterable[tuple[int, Touch]]) -> frozenset[int]:
+def meetings(walk: Iterable[tuple[int, Touch | None]]) -> frozenset[int]:
     """The steps before which the threads meet, from the order in which they go through them."""
     waits: set[int] = set()
     pending: list[Touch] = []
     for number, touch in walk:
-        if number in waits or any(_conflict(touch, other) for other in pending):
-            waits.add(number)
+        if touch is None:
             pending = []
-        pending.append(touch)
+        elif number in waits or any(_conflict(touch, other) for other in pending):
+            waits.add(number)
+            pending = [touch]
+        else:
+            pending.append(touch)
     return frozenset(waits)
 
 

@@ -49,13 +49,10 @@ def test_every_layout_has_the_values_of_the_oracle(name: str) -> None:
     memory = arrays.allocate(arrays.stored_bytes(form) + 64)
     first = First("conv.weight", form.axes, XAVIER, seed=11)
     assert draws().fill(first, form, memory)
-    stored = arrays.view(form, memory)
-    assert np.array_equal(
-        arrays.unpack(form, stored, tuple(a.size for a in form.axes)), first.values()
-    )
-    expected = np.zeros_like(stored)
-    arrays.pack(form, first.values(), expected)
-    assert np.array_equal(stored, expected), "padding was touched"
+    found, expected = arrays.Place(form, memory), arrays.Place(form, np.zeros_like(memory))
+    assert np.array_equal(found.read(tuple(a.size for a in form.axes)), first.values())
+    expected.write(first.values())
+    assert np.array_equal(found.stored, expected.stored), "padding was touched"
 
 
 def test_borders_and_padding_between_rows_are_left_to_numpy() -> None:

@@ -90,21 +90,21 @@ LAYOUTS = [
 
 @pytest.mark.parametrize("dims", LAYOUTS)
 @pytest.mark.parametrize("items", [1, 3, 8])
-def test_unpack_reads_what_pack_wrote(dims: tuple[Dim, ...], items: int) -> None:
+def test_read_gives_what_write_took(dims: tuple[Dim, ...], items: int) -> None:
     axes = (Axis("n", 8, "n"), Axis("c", 13), Axis("y", 5))
     buffer = Buffer("b", axes, "value", "b", "f32", dims)
-    stored = arrays.view(buffer, arrays.allocate(arrays.stored_bytes(buffer)))
+    memory = arrays.Place(buffer, arrays.allocate(arrays.stored_bytes(buffer)))
     values = np.random.default_rng(0).normal(size=(items, 13, 5)).astype(np.float32)
-    arrays.pack(buffer, values, stored)
-    np.testing.assert_array_equal(arrays.unpack(buffer, stored, values.shape), values)
+    memory.write(values)
+    np.testing.assert_array_equal(memory.read(values.shape), values)
     for n, c, y in np.ndindex(values.shape):
         index = (n, c, y)
         place = tuple(
             (lambda q: q % d.modulo if d.modulo else q)(index[d.axis] // d.divide) + d.before
             for d in dims
         )
-        assert stored[place or index] == values[index]
-    assert np.count_nonzero(stored) == values.size
+        assert memory.stored[place or index] == values[index]
+    assert np.count_nonzero(memory.stored) == values.size
 
 
 @pytest.mark.parametrize("size", [1, 100, 5 * 2**20])
