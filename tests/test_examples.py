@@ -16,8 +16,10 @@ PARAMETERS = {
     "examples/02_lenet_mnist/net.latte": 431_080,
     "examples/03_own_neuron/net.latte": 30_674,
     "examples/nets/alexnet.latte": 61_100_840,
+    "examples/nets/char_lstm.latte": 1_083_969,
     "examples/nets/googlenet.latte": 6_998_552,
     "examples/nets/overfeat.latte": 145_920_872,
+    "examples/nets/own_layers.latte": 1_669_194,
     "examples/nets/resnet18.latte": 11_689_512,
     "examples/nets/vgg_a.latte": 132_863_336,
 }

@@ -1,11 +1,11 @@
-"""`latte bench`: how long a net takes, whole and layer by layer, beside what the machine can do."""
+"""`latte bench`: how long a net takes, whole and layer by layer, beside what the machine can do and
+beside what others make of the same net."""
 
 from __future__ import annotations
 
 import json
 import time as clock
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,82 +17,85 @@ from latte.commands.command import (
     json_option,
     net_argument,
 )
+from latte.commands.tables import Figures, Line, show_comparisons, show_figures
 
 if TYPE_CHECKING:
     from latte.model import Net
+    from latte.peers.compare import Comparison
     from latte.runtime.executable import Executable
 
-LAYERS = 20  # shown
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One measured thing: its best time and its arithmetic."""
-
-    name: str
-    seconds: float
-    operations: int
-
-    def as_json(self, peak: float) -> dict[str, Any]:
-        speed = self.operations / self.seconds if self.seconds else 0.0
-        return {
-            "name": self.name,
-            "ms": round(self.seconds * 1e3, 4),
-            "gflops": round(speed / 1e9, 2),
-            "share_of_peak": round(speed / peak, 4),
-        }
+PEERS = ("torch", "onnxruntime", "openvino")
+TORCH_MODES = ("eager", "channels_last", "compile")
+ROUNDS = 5
+TURN = 0.3  # seconds of a round for each side, at most
 
 
 @click.command(cls=Command)
 @net_argument
 @click.option("--seconds", type=float, default=2.0, help="How long to measure each pass  [2]")
+@click.option(
+    "--peer", "peers", type=click.Choice(PEERS), multiple=True,
+    help="Run the same net there too, in turn with ours; repeatable",
+)  # fmt: skip
+@click.option(
+    "--mode", "modes", type=click.Choice(TORCH_MODES), multiple=True, default=TORCH_MODES,
+    help="How PyTorch runs it; repeatable  [all]",
+)  # fmt: skip
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=ROUNDS, help="Turns of each side  [5]"
+)
+@click.option("--only-peers", is_flag=True, help="No figures of passes and layers")
 @compile_options
 @json_option
 def command(
     net: Net,
     as_json: bool,
     seconds: float,
+    peers: tuple[str, ...],
+    modes: tuple[str, ...],
+    rounds: int,
+    only_peers: bool,
     settings: Settings,
 ) -> None:
     """Time forward, backward, a whole step and inference on made-up data; then each layer.
 
     The best of several runs counts. GFLOP/s are the operations of the specification, whatever
-    the compiler made of them; the peak is multiply-adds in registers, measured now.
+    the compiler made of them; the peak is multiply-adds in registers, bandwidth is reading
+    memory, both measured now. Bytes are those that have to move if each moves once.
+
+    With --peer, the same net is derived for others from this file (pip install
+    'latte-lang[peers]'), its results are compared with ours, and both sides run in turn: a
+    training step in PyTorch, inference in all.
 
     \b
       latte bench alexnet.latte --batch 64 --threads 2
+      latte bench alexnet.latte --peer torch --peer openvino
     """
-    from latte.runtime.profile import by_layer, measured_peak, timings
-
-    started = clock.perf_counter()
-    exe, fed = made_up(net, settings)
-    passes = _passes(exe, fed)
-    for run in passes.values():
-        run()
-    compiled = clock.perf_counter() - started
-    peak = measured_peak(exe.threads)
-    lines = [_measured(exe, name, run, seconds) for name, run in passes.items()]
-    exe.step(**fed)
-    layers = [
-        Line(row.origin, row.seconds, row.operations) for row in by_layer(timings(exe, "step"))
-    ]
+    figures, found = None, []
+    exe, fed, ready = made_ready(net, settings)
+    if not only_peers:
+        figures = measured(exe, fed, seconds, ready)
+    if peers:
+        found = _compared(exe, fed, peers, modes, rounds, min(TURN, seconds))
     if as_json:
-        facts = {
-            "net": net.elaborated.name,
-            "batch": exe.batch,
-            "threads": exe.threads,
-            "compile_seconds": round(compiled, 3),
-            "peak_gflops": round(peak / 1e9, 1),
-            "passes": [line.as_json(peak) for line in lines],
-            "layers": [line.as_json(peak) for line in layers],
-        }
-        click.echo(json.dumps(facts))
+        facts = {"net": exe.net.name, "batch": exe.batch, "threads": exe.threads}
+        facts |= figures.as_json() if figures else {}
+        click.echo(json.dumps(facts | {"peers": [each.as_json() for each in found]}))
         return
-    click.echo(f"{net.elaborated.name}, batch {exe.batch}, {exe.threads} threads")
-    click.echo(f"ready in {compiled:.2f} s; peak {peak / 1e9:,.0f} GFLOP/s")
-    _table("pass", lines, peak)
-    click.echo("\nof a step, kernels one after another:")
-    _table("layer", layers[:LAYERS], peak)
+    click.echo(f"{exe.net.name}, batch {exe.batch}, {exe.threads} threads, ready in {ready:.2f} s")
+    if figures:
+        show_figures(figures)
+    if found:
+        show_comparisons(found)
+
+
+def made_ready(net: Net, settings: Settings) -> tuple[Executable, dict[str, Any], float]:
+    """The net compiled, one whole batch of synthetic data for it, and the seconds until a first
+    training step was done."""
+    start = clock.perf_counter()
+    exe, fed = made_up(net, settings)
+    exe.step(**fed)
+    return exe, fed, clock.perf_counter() - start
 
 
 def made_up(net: Net, settings: Settings) -> tuple[Executable, dict[str, Any]]:
@@ -106,6 +109,22 @@ def made_up(net: Net, settings: Settings) -> tuple[Executable, dict[str, Any]]:
     fed: dict[str, Any] = data.room(exe.batch)
     data.fill(np.arange(exe.batch) % len(data), fed)
     return exe, fed
+
+
+def measured(exe: Executable, fed: dict[str, Any], seconds: float, ready: float) -> Figures:
+    """Passes and layers, and the machine's limits beside them."""
+    from latte.runtime.limits import measured_bandwidth, measured_peak
+    from latte.runtime.profile import by_layer, timings
+
+    passes = _passes(exe, fed)
+    for run in passes.values():
+        run()
+    peak, bandwidth = measured_peak(exe.threads), measured_bandwidth(exe.threads)
+    lines = [_measured(exe, name, run, seconds) for name, run in passes.items()]
+    exe.step(**fed)
+    layers = by_layer(exe, "step", timings(exe, "step"))
+    rows = [Line(r.name, r.part, r.seconds, r.operations, r.bytes) for r in layers]
+    return Figures(ready, peak, bandwidth, tuple(lines), tuple(rows))
 
 
 def _passes(exe: Executable, fed: dict[str, Any]) -> dict[str, Callable[[], object]]:
@@ -135,13 +154,36 @@ def _measured(exe: Executable, name: str, run: Callable[[], object], seconds: fl
         start = clock.perf_counter()
         run()
         best, runs = min(best, clock.perf_counter() - start), runs + 1
-    return Line(name, best, operations_of(exe, name))
+    return Line(name, "", best, operations_of(exe, name), 0)
 
 
-def _table(head: str, lines: list[Line], peak: float) -> None:
-    width = max(len(head), *(len(line.name) for line in lines))
-    click.echo(f"{head:{width}}  {'ms':>10}  {'GFLOP/s':>9}  {'of peak':>7}")
-    for line in lines:
-        facts = line.as_json(peak)
-        share = f"{facts['share_of_peak']:.1%}"
-        click.echo(f"{line.name:{width}}  {facts['ms']:10.3f}  {facts['gflops']:9.1f}  {share:>7}")
+def _compared(
+    exe: Executable,
+    fed: dict[str, Any],
+    peers: tuple[str, ...],
+    modes: tuple[str, ...],
+    rounds: int,
+    turn: float,
+) -> list[Comparison]:
+    """A training step and inference beside those of the peers."""
+    from latte.compiler.plan_memory import loaded
+    from latte.peers.compare import compare
+    from latte.peers.sides import case, inference_sides, needed_packages, training_sides
+
+    needed_packages(peers, exe.threads)
+    exe.initialize()
+    made, found = case(exe, fed), []
+    if "torch" in peers and exe.net.losses:
+        sides = training_sides(made, modes)
+        found += compare("step", lambda: exe.step(**fed), sides, rounds=rounds, seconds=turn)
+        del sides
+    made = case(exe, fed)
+    read = loaded(exe.program.phase("predict"))
+    needs = {name: array for name, array in fed.items() if name in read}
+
+    def predict() -> Any:
+        return exe.predict(**needs)
+
+    asked = {peer: modes if peer == "torch" else ("f32",) for peer in peers}
+    others = inference_sides(made, predict, asked)
+    return found + compare("predict", predict, others, rounds=rounds, seconds=turn)

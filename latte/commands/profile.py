@@ -31,7 +31,8 @@ def command(net: Net, phase: str, trace: str, settings: Settings) -> None:
       latte profile lenet.latte --phase infer --batch 1
     """
     from latte.errors import fail
-    from latte.runtime.profile import measured_peak, timings
+    from latte.runtime.limits import measured_peak
+    from latte.runtime.profile import by_ensemble, timings
 
     exe, fed = made_up(net, settings)
     names = [each.name for each in exe.program.phases]
@@ -40,13 +41,14 @@ def command(net: Net, phase: str, trace: str, settings: Settings) -> None:
     exe.step(**fed)
     found = timings(exe, phase)
     Path(trace).write_text(json.dumps({"traceEvents": _events(found), "displayTimeUnit": "ms"}))
-    peak, total = measured_peak(exe.threads), sum(row.seconds for row in found)
+    rows = by_ensemble(exe, phase, found)
+    peak, total = measured_peak(exe.threads), sum(row.seconds for row in rows)
     click.echo(f"{'ms':>9}  {'share':>6}  {'GFLOP/s':>8}  {'of peak':>7}  kernel")
-    for row in sorted(found, key=lambda row: -row.seconds):
+    for row in sorted(rows, key=lambda row: -row.seconds):
         speed = row.operations / max(row.seconds, 1e-9)
         click.echo(
             f"{row.seconds * 1e3:9.3f}  {row.seconds / total:6.1%}  {speed / 1e9:8.1f}  "
-            f"{speed / peak:7.1%}  {row.origin}: {row.reason}"
+            f"{speed / peak:7.1%}  {row.name}: {row.part}"
         )
     click.echo(f"{total * 1e3:9.3f}  {phase} of {exe.batch} items; {trace} has them in order")
 
@@ -56,10 +58,11 @@ def _events(found: tuple[Timing, ...]) -> list[dict[str, Any]]:
     events, at = [], 0.0
     for row in found:
         took = row.seconds * 1e6
-        facts = {"reason": row.reason, "operations": row.operations}
+        (origin, reason), *others = row.covers
+        facts = {"reason": reason, "bytes": row.bytes, "with": [name for name, _ in others]}
         events.append(
             {
-                "name": row.origin,
+                "name": origin,
                 "ph": "X",
                 "ts": at,
                 "dur": took,

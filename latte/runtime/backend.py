@@ -7,6 +7,7 @@ In: a Program.  Out: `run(phase)`, and its arrays in declared order, whatever th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from latte.codegen import interp
 from latte.codegen.interp import Run
-from latte.compiler.ir import LOSS, Kernel, Program, commit, kernels
+from latte.compiler.ir import LOSS, Buffer, Kernel, Program, commit, kernels
 from latte.runtime.initial import First
 
 Array = NDArray[Any]
@@ -42,6 +43,10 @@ class Backend(Protocol):
     def read(self, buffer: str, sizes: tuple[int, ...], phase: str) -> Array | None:
         """A copy of the first `sizes` places of each axis, as `phase` left them; None if it
         needed the memory for something else."""
+
+    @property
+    def buffers(self) -> Mapping[str, Buffer]:
+        """The buffers of the Program that runs, by name."""
 
     def close(self) -> None:
         """Gives threads and memory back."""
@@ -77,6 +82,10 @@ class Interpreted:
 
     def read(self, buffer: str, sizes: tuple[int, ...], phase: str) -> Array | None:
         return np.array(self._arrays[buffer][tuple(slice(0, size) for size in sizes)])
+
+    @property
+    def buffers(self) -> Mapping[str, Buffer]:
+        return {buffer.name: buffer for buffer in self._program.buffers}
 
     def close(self) -> None:
         self._arrays = {}

@@ -167,6 +167,10 @@ class Native:
             self._places[buffer, phase] = Place(self._buffers[buffer], memory)
         return self._places[buffer, phase].read(sizes)
 
+    @property
+    def buffers(self) -> Mapping[str, Buffer]:
+        return self._buffers
+
     def close(self) -> None:
         self._finalizer()
 

@@ -1,41 +1,50 @@
-"""Where the time of a phase goes, and what the machine could do.
+"""Where the time of a phase goes.
 
-In: an executable that has been fed.  Out: seconds and operations of each kernel, and the peak.
+In: an executable that has been fed.  Out: seconds and bytes of each kernel; with the operations
+of the specification, of each layer and phase.
 
-    timings(exe, "step")   ->   (Timing("conv1.out", "forward", 0.0011, 94_000_000), ...)
+    timings(exe, "step")   ->   (Timing((("conv1.out", "forward"),), 0.0011, 2_100_000), ...)
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from latte.compiler.ir import kernels
-from latte.compiler.machine import Machine, host
-from latte.compiler.work import operations
-from latte.options import options
+from latte.compiler.work import bytes_moved, operations
 
 if TYPE_CHECKING:
     from latte.runtime.executable import Executable
-    from latte.runtime.workers import Workers
 
-CHAINS = 12  # independent multiply-adds: more than latency times units
-TURNS = 400_000
-TRIES = 50
-SUM_APART = 64  # floats between the results of two threads
+PHASES = ("forward", "backward", "update")
+
+
+Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A kernel, or a loop over time with its kernels: the best of several runs."""
+    """A kernel, a loop or a group with its kernels, run alone: the best of several runs. `covers`
+    are the origins and reasons of its kernels, that with the most work first; `bytes` those that
+    have to move if every place of a buffer moves once."""
 
-    origin: str
-    reason: str
+    covers: tuple[Key, ...]
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Some timings together, under two names: a layer and a phase, or an ensemble and what was
+    computed for it. `operations` are those of the specification, however they were done."""
+
+    name: str
+    part: str
     seconds: float
     operations: int
+    bytes: int
 
 
 def timings(exe: Executable, phase: str, repeats: int = 5) -> tuple[Timing, ...]:
@@ -45,8 +54,11 @@ def timings(exe: Executable, phase: str, repeats: int = 5) -> tuple[Timing, ...]
     found = []
     for k, (listed, _) in enumerate(runs[0]):
         seconds = min(run[k][1] for run in runs)
-        work = sum(operations(kernel, exe.batch, exe.time) for kernel in listed)
-        found.append(Timing(listed[0].origin or listed[0].name, listed[0].reason, seconds, work))
+        buffers = exe.backend.buffers
+        moved = sum(bytes_moved(kernel, buffers, exe.batch, exe.time) for kernel in listed)
+        ordered = sorted(listed, key=lambda kernel: -operations(kernel, exe.batch, exe.time))
+        covers = dict.fromkeys((each.origin or each.name, each.reason) for each in ordered)
+        found.append(Timing(tuple(covers), seconds, moved))
     return tuple(found)
 
 
@@ -55,70 +67,49 @@ def operations_of(exe: Executable, phase: str) -> int:
     return sum(operations(k, exe.batch, exe.time) for k in kernels(exe.program.phase(phase).items))
 
 
-def by_layer(found: Iterable[Timing]) -> tuple[Timing, ...]:
-    """Timings added up by layer path, the slowest first."""
-    totals: dict[str, tuple[float, int]] = {}
-    for timing in found:
-        path = timing.origin.split("/")[0].removesuffix(".grad").rpartition(".")
-        name = path[0] or path[2]
-        seconds, work = totals.get(name, (0.0, 0))
-        totals[name] = (seconds + timing.seconds, work + timing.operations)
-    rows = (Timing(name, "", seconds, work) for name, (seconds, work) in totals.items())
-    return tuple(sorted(rows, key=lambda row: -row.seconds))
+def by_layer(exe: Executable, phase: str, found: Iterable[Timing]) -> tuple[Share, ...]:
+    """Timings of a phase by layer and what they are for, in the order of the net."""
+    rows = _shares(exe, phase, found, lambda o, r: (layer_of(o), phase_of(r)))
+    order = {layer_of(node.name): number for number, node in enumerate(exe.net.nodes)}
+    return tuple(sorted(rows, key=lambda r: (order.get(r.name, len(order)), PHASES.index(r.part))))
 
 
-def measured_peak(threads: int) -> float:
-    """Multiply-adds in registers on all threads: operations a second, about 0.1 s long."""
-    from latte.runtime.cache import Cache
-    from latte.runtime.jit import Jit
-    from latte.runtime.workers import Workers
-
-    machine, cache = host(), Cache(options().cache)
-    jit, workers = Jit(machine, cache), Workers(threads, cache)
-    function = jit.function("latte.peak", _peak_text(machine))
-    sums = (ctypes.c_float * (SUM_APART * threads))()
-    workers.run(function, ctypes.addressof(sums))
-    best = min(_seconds(workers, function, ctypes.addressof(sums)) for _ in range(TRIES))
-    workers.close()
-    return 2.0 * CHAINS * machine.width * TURNS * threads / best
+def by_ensemble(exe: Executable, phase: str, found: Iterable[Timing]) -> tuple[Share, ...]:
+    """Timings of a phase by ensemble and reason, in the order in which they run."""
+    return tuple(_shares(exe, phase, found, lambda origin, reason: (origin, reason)))
 
 
-def _seconds(workers: Workers, function: int, argument: int) -> float:
-    start = perf_counter()
-    workers.run(function, argument)
-    return perf_counter() - start
+def _shares(
+    exe: Executable, phase: str, found: Iterable[Timing], key: Callable[[str, str], Key]
+) -> list[Share]:
+    """Timings added up under the names of what does most of their work, to which the operations
+    of all that has no time of its own belong as well."""
+    work: dict[Key, int] = {}
+    for kernel in kernels(exe.program.phase(phase).items):
+        name = key(kernel.origin or kernel.name, kernel.reason)
+        work[name] = work.get(name, 0) + operations(kernel, exe.batch, exe.time)
+    timed = [(tuple(dict.fromkeys(key(*each) for each in t.covers)), t) for t in found]
+    totals: dict[Key, tuple[float, int]] = {}
+    for (name, *_), timing in timed:
+        seconds, moved = totals.get(name, (0.0, 0))
+        totals[name] = seconds + timing.seconds, moved + timing.bytes
+    for (name, *others), _ in timed:
+        for other in others:
+            if other not in totals:
+                work[name] = work.get(name, 0) + work.pop(other, 0)
+    return [
+        Share(*name, seconds, work.get(name, 0), moved) for name, (seconds, moved) in totals.items()
+    ]
 
 
-def _peak_text(machine: Machine) -> str:
-    """A loop of independent chains acc = acc * x + y, summed and stored at the end."""
-    vector = f"<{machine.width} x float>"
-    x, y = (_splat(machine.width, value) for value in ("0x3FEFFFFFE0000000", "1.0"))
-    phis = [f"%a{k} = phi {vector} [ {y}, %entry ], [ %b{k}, %loop ]" for k in range(CHAINS)]
-    steps = [_multiply_add(machine, k, vector, x, y) for k in range(CHAINS)]
-    sums = [f"%s0 = fadd {vector} %b0, %b1"]
-    sums += [f"%s{k} = fadd {vector} %s{k - 1}, %b{k + 1}" for k in range(1, CHAINS - 1)]
-    lines = [
-        *phis, "%i = phi i64 [ 0, %entry ], [ %j, %loop ]", *steps, "%j = add i64 %i, 1",
-        f"%more = icmp slt i64 %j, {TURNS}", "br i1 %more, label %loop, label %done", "done:",
-        *sums,
-        f"%first = extractelement {vector} %s{CHAINS - 2}, i32 0",
-        f"%place = mul i64 %thread, {SUM_APART}",
-        "%out = getelementptr float, ptr %sums, i64 %place",
-        "store float %first, ptr %out", "ret void",
-    ]  # fmt: skip
-    intrinsic = f"llvm.fma.v{machine.width}f32"
-    head = f"declare {vector} @{intrinsic}({vector}, {vector}, {vector})\n"
-    body = "\n".join(lines)
-    start = 'define void @"latte.peak"(ptr %sums, i64 %thread, i64 %threads)'
-    return f"{head}{start} {{\nentry:\nbr label %loop\nloop:\n{body}\n}}\n"
+def layer_of(origin: str) -> str:
+    """The layer call that a node or parameter belongs to: `conv1` of "conv1.weight"."""
+    path = origin.split("/")[0].removesuffix(".grad").rpartition(".")
+    return path[0] or path[2]
 
 
-def _multiply_add(machine: Machine, k: int, vector: str, x: str, y: str) -> str:
-    if machine.fma:
-        intrinsic = f"@llvm.fma.v{machine.width}f32"
-        return f"%b{k} = call {vector} {intrinsic}({vector} %a{k}, {vector} {x}, {vector} {y})"
-    return f"%m{k} = fmul {vector} %a{k}, {x}\n%b{k} = fadd {vector} %m{k}, {y}"
-
-
-def _splat(width: int, value: str) -> str:
-    return f"<{', '.join([f'float {value}'] * width)}>"
+def phase_of(reason: str) -> str:
+    """What a kernel of a step is for."""
+    if reason == "update":
+        return "update"
+    return "forward" if reason in ("forward", "loss", "metric") else "backward"

@@ -233,7 +233,41 @@ def test_bench(file):
     assert [row["name"] for row in facts["passes"]] == ["forward", "backward", "step", "infer"]
     assert all(row["ms"] > 0 and row["gflops"] > 0 for row in facts["passes"])
     assert facts["peak_gflops"] > 1
-    assert {"hidden", "scores"} & {row["name"] for row in facts["layers"]}
+    assert {"linear1", "scores"} <= {row["name"] for row in facts["layers"]}
+    assert {row["phase"] for row in facts["layers"]} >= {"forward", "backward"}
+    assert all(row["mbytes"] > 0 for row in facts["layers"] if row["name"] == "scores")
+    assert facts["bandwidth_gbytes"] > 0.1
+    assert facts["peers"] == []
+
+
+def test_bench_with_a_peer(file):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    options = (
+        "--peer",
+        "torch",
+        "--mode",
+        "eager",
+        "--rounds",
+        "1",
+        "--only-peers",
+        "--batch",
+        "4",
+    )
+    facts = json.loads(latte("bench", file, "--json", *options).stdout)
+    assert [(row["phase"], row["mode"]) for row in facts["peers"]] == [
+        ("step", "eager"), ("predict", "eager"),
+    ]  # fmt: skip
+    assert all(row["ratio"] > 0 and row["difference"] < 1e-3 for row in facts["peers"])
+    assert "times as fast as torch eager" in latte("bench", file, *options).stdout
+
+
+def test_bench_without_the_peers_package(file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    told = latte("bench", file, "--peer", "onnxruntime", code=1).stderr
+    assert "E0961" in told
+    assert "pip install onnxruntime" in told
+    assert "Choose from" not in told
+    latte("bench", file, "--peer", "caffe", code=2)
 
 
 # The rest
