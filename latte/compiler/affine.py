@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Union
 
 import numpy as np
@@ -42,7 +43,10 @@ class Affine:
     constant: int
 
     def __add__(self, other: Affine | int) -> Affine:
-        other = as_affine(other)
+        if isinstance(other, int):
+            return Affine(self.terms, self.constant + other) if other else self
+        if not (self.terms and other.terms):
+            return Affine(self.terms or other.terms, self.constant + other.constant)
         return _collect((*self.terms, *other.terms), self.constant + other.constant)
 
     __radd__ = __add__
@@ -51,13 +55,15 @@ class Affine:
         return self * -1
 
     def __sub__(self, other: Affine | int) -> Affine:
-        return self + as_affine(other) * -1
+        return self + other * -1
 
     def __rsub__(self, other: Affine | int) -> Affine:
         return as_affine(other) - self
 
     def __mul__(self, factor: int) -> Affine:
-        return _collect(((a, k * factor) for a, k in self.terms), self.constant * factor)
+        if factor == 1 or factor == 0:
+            return self if factor else Affine((), 0)
+        return Affine(tuple((a, k * factor) for a, k in self.terms), self.constant * factor)
 
     __rmul__ = __mul__
 
@@ -104,13 +110,19 @@ class Affine:
         """The expression with each named axis replaced by another expression."""
         if not self.terms or not (self.axes() & values.keys()):
             return self
-        result = Affine((), self.constant)
+        terms: list[tuple[Atom, int]] = []
+        constant = self.constant
         for atom, factor in self.terms:
             if isinstance(atom, Floor):
-                result += (atom.numerator.substitute(values) // atom.divisor) * factor
+                part = atom.numerator.substitute(values) // atom.divisor
+            elif atom in values:
+                part = values[atom]
             else:
-                result += values.get(atom, axis(atom)) * factor
-        return result
+                terms.append((atom, factor))
+                continue
+            terms += [(inner, k * factor) for inner, k in part.terms]
+            constant += part.constant * factor
+        return _collect(terms, constant)
 
     def evaluate(self, values: Mapping[str, Integers]) -> Integers:
         """The value where each axis has the given value: integers or integer arrays."""
@@ -140,6 +152,7 @@ class Affine:
         return low, high
 
 
+@cache
 def axis(name: str) -> Affine:
     """The position along one axis."""
     return Affine(((name, 1),), 0)
@@ -178,8 +191,10 @@ def _collect(terms: Iterable[tuple[Atom, int]], rest: int) -> Affine:
     factors: dict[Atom, int] = {}
     for atom, factor in terms:
         factors[atom] = factors.get(atom, 0) + factor
-    kept = ((a, k) for a, k in factors.items() if k)
-    return Affine(tuple(sorted(kept, key=lambda term: str(term[0]))), rest)
+    kept = [(a, k) for a, k in factors.items() if k]
+    if len(kept) > 1:
+        kept.sort(key=lambda term: str(term[0]))
+    return Affine(tuple(kept), rest)
 
 
 def _names(expression: Affine) -> Iterator[str]:

@@ -7,6 +7,7 @@ identity. A softmax's maximum and sum are computed once for each item, an addres
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from latte.compiler.expression import Apply, Expression, Fold, Load, Local, Number, Position, Scalar
 from latte.compiler.lower_access import inside, value_entries
@@ -19,34 +20,54 @@ from latte.compiler.rewrite import children, walk
 def stage(scope: Scope, expressions: list[Expression], certain: bool, evaluate: Evaluate) -> None:
     """Computes now, once for all inner loops, the parts of expressions that depend on bound axes
     only. `certain` says that each of them is computed anyway: then it may read anything."""
+    stager = _Stager(scope, evaluate)
     for expression in expressions:
-        _stage(scope, expression, certain, evaluate)
+        stager.stage(expression, certain)
 
 
-def _stage(scope: Scope, expression: Expression, certain: bool, evaluate: Evaluate) -> None:
-    if id(expression) in scope.known or isinstance(expression, Number | Position | Scalar):
-        return
-    if isinstance(expression, Local):
-        _stage(scope, scope.lets[expression.name], certain, evaluate)
-        return
-    if conditions(expression) is not None:
-        return  # asked where it is needed: inside, not at all
-    if scope.free(expression) <= scope.bound and (certain or _harmless(scope, expression)):
-        evaluate(scope, expression)
-        return
-    match expression:
-        case Apply("select", (condition, yes, no)):
-            _stage(scope, condition, certain, evaluate)
-            stage(scope, [yes, no], False, evaluate)
-        case Apply(_, operands):
-            stage(scope, list(operands), certain, evaluate)
-        case Load(_, index):
-            entries = [entry for _, entry in value_entries(index)]
-            stage(scope, entries, certain, evaluate)
-        case Fold(_, _, body):
-            _stage(scope, body, False, evaluate)
-        case _:
-            pass
+@dataclass(slots=True)
+class _Stager:
+    """`seen` are the expressions that were looked at, by identity, and whether they were certain:
+    lets use each other many times."""
+
+    scope: Scope
+    evaluate: Evaluate
+    seen: set[tuple[int, bool]] = field(default_factory=set)
+
+    def stage(self, expression: Expression, certain: bool) -> None:
+        if {(id(expression), certain), (id(expression), True)} & self.seen:
+            return
+        self.seen.add((id(expression), certain))
+        if id(expression) in self.scope.known or isinstance(expression, Number | Position | Scalar):
+            return
+        if isinstance(expression, Local):
+            self.stage(self.scope.lets[expression.name], certain)
+            return
+        if conditions(expression) is not None:
+            return  # asked where it is needed: inside, not at all
+        if self.scope.free(expression) <= self.scope.bound and (
+            certain or _harmless(self.scope, expression)
+        ):
+            self.evaluate(self.scope, expression)
+            return
+        self._parts(expression, certain)
+
+    def _parts(self, expression: Expression, certain: bool) -> None:
+        match expression:
+            case Apply("select", (condition, yes, no)):
+                self.stage(condition, certain)
+                self.stage(yes, False)
+                self.stage(no, False)
+            case Apply(_, operands):
+                for operand in operands:
+                    self.stage(operand, certain)
+            case Load(_, index):
+                for _, entry in value_entries(index):
+                    self.stage(entry, certain)
+            case Fold(_, _, body):
+                self.stage(body, False)
+            case _:
+                pass
 
 
 def certain_folds(expression: Expression) -> Iterator[Fold]:
