@@ -19,6 +19,7 @@ from itertools import product
 from latte.compiler.affine import Affine
 from latte.compiler.builder import Accumulator, Builder
 from latte.compiler.contract_access import known
+from latte.compiler.contract_ahead import LINE, Ahead
 from latte.compiler.contract_integers import difference, digits, least, less, most, share
 from latte.compiler.contract_plan import Plan, Tiles
 from latte.compiler.contract_result import Registers, additive
@@ -38,6 +39,7 @@ from latte.compiler.vector import (
 )
 
 NEIGHBOURS = 2  # places ahead whose operands are asked for
+FEW = 8  # lines asked for at once before a tile
 UNROLL = 4  # summed places in one body: 96 multiply-adds
 
 Point = tuple[int, ...]  # place in the tile: row, each whole axis, vector
@@ -79,6 +81,7 @@ class Nest:
     first_chunk: list[Term] = field(default_factory=list)
     last_chunk: list[Term] = field(default_factory=list)
     tile_number: Integer = 0
+    begin: dict[int, Integer] = field(default_factory=dict)
 
     # Loops
 
@@ -113,11 +116,14 @@ class Nest:
     def _rows(self, part: Integer, other_part: Integer) -> None:
         rows, parts = self.plan.rows, self.plan.row_parts
         if rows is None:
+            self._begin_asking(other_part)
             self._others(1, other_part)
             return
         begin, end = share(part, rows.count, parts)
+        self.env[rows.axis.name] = self._tile_start(rows, begin)
+        self._begin_asking(other_part)
         with self.b.loop(begin, end) as tile:
-            start, self.tile_number = self._tile_start(rows, tile), tile
+            start, self.tile_number = self._tile_start(rows, tile), tile - begin
             with ExitStack() as stack:
                 if rows.axis.symbol:
                     stack.enter_context(self.b.when(less(start, self.length(rows.axis))))
@@ -142,7 +148,7 @@ class Nest:
             self._others(rows.base, other_part)
 
     def _others(self, width: int, part: Integer) -> None:
-        outside, waiting = dict(self.env), list(self.waiting)
+        outside, waiting, tile = dict(self.env), list(self.waiting), self.tile_number
         with ExitStack() as stack:
             for number, a in enumerate(self.plan.others):
                 parts = self.plan.other_parts if not number else 1
@@ -150,9 +156,68 @@ class Nest:
                 if a.symbol:
                     end = least(self.b, end, self.length(a))
                 begin, end = self._open_guards(a, begin, end)
+                first, _ = share(part if not number else 0, a.size, parts)
                 self.env[a.name] = stack.enter_context(self.b.loop(begin, end))
+                counts = dict(self.plan.others_counts)
+                self.tile_number = self.tile_number * counts[a.name] + (self.env[a.name] - first)
+            self._ask()
             self._tile(width)
-        self.env, self.waiting = outside, waiting
+        self.env, self.waiting, self.tile_number = outside, waiting, tile
+
+    # What comes next
+
+    def _begin_asking(self, other_part: Integer) -> None:
+        """Notes where a chunk of this unit begins in each factor that is asked for ahead."""
+        env = dict(self.env)
+        for a in self.plan.summed:
+            self.env[a.name] = self.env.get(_chunk_of(a), 0)
+        for number, a in enumerate(self.plan.others):
+            parts = self.plan.other_parts if not number else 1
+            self.env[a.name], _ = share(other_part if not number else 0, a.size, parts)
+        self.begin = {
+            each.factor: self._place(self.contraction.factors[each.factor], self.origin)
+            + each.shift
+            for each in self.plan.ahead
+        }
+        self.env = env
+
+    def _ask(self) -> None:
+        """Asks for this tile's share of the lines, where they are few for each place summed."""
+        for each in self.plan.ahead:
+            if self._steady(each):
+                continue
+            own = -(-each.lines // self.plan.tiles)
+            first = self.tile_number * own
+            last = least(self.b, first + own, each.lines)
+            with self.b.loop(first, last) as line:
+                strides, counts = zip(*each.runs, strict=True)
+                place = self.begin[each.factor]
+                for digit, stride in zip(digits(line, counts), strides, strict=True):
+                    place = place + digit * stride
+                self.b.prefetch(self.pointers[self.contraction.factors[each.factor].buffer], place, 2)
+
+    def _steady(self, each: Ahead) -> int:
+        """How many lines to ask for in each body of the innermost loop; 0 where they are few, or
+        do not follow one another."""
+        sizes = [self._summed_range(a) for a in self.plan.summed]
+        inner = self.plan.summed[-1:]
+        if len(each.runs) > 1 or len(self.plan.summed) != 1:
+            return 0
+        a = inner[0]
+        size = next((c.size for c in self.plan.chunks if c.axis == a), a.size)
+        lines, bodies = -(-each.lines // self.plan.tiles), max(1, size // UNROLL)
+        return -(-lines // bodies) if lines > FEW else 0
+
+    def _ask_steadily(self, a: Axis, place: Integer) -> None:
+        size = next((c.size for c in self.plan.chunks if c.axis == a), a.size)
+        begin, _ = self._summed_range(a)
+        for each in self.plan.ahead:
+            count = self._steady(each)
+            own = count * max(1, size // UNROLL) * LINE
+            start = self.begin[each.factor] + self.tile_number * own
+            for k in range(count):
+                ahead = start + (place - begin) * (count * LINE // UNROLL) + k * LINE
+                self.b.prefetch(self.pointers[self.contraction.factors[each.factor].buffer], ahead, 2)
 
     def _open_guards(self, a: Axis, begin: Integer, end: Integer) -> tuple[Integer, Integer]:
         """A loop's range within the guards that no inner loop can bound."""
@@ -238,6 +303,8 @@ class Nest:
             if isinstance(places, int) and places == 0:
                 continue
             with self.b.loop(start, stop, step, guarded=not isinstance(count, int)) as place:
+                if step == UNROLL:
+                    self._ask_steadily(a, place)
                 for number in range(step):
                     self.env[a.name] = place + number
                     body()
@@ -284,24 +351,12 @@ class Nest:
             start = start + value
         return start
 
-    def _prefetch(self) -> None:
-        """Asks for what the next chunk will read: a line of a splat factor that lies along the
-        tile's rows, and a line of a streamed lane factor, another one in each tile."""
-        for number, vector in self.plan.prefetched:
-            factor, last = self.contraction.factors[number], self.plan.chunks[-1]
-            ahead = factor.coefficient(last.axis.name) * last.size
-            place = self._place(factor, self.origin) + ahead
-            if vector:
-                place = place + (self.tile_number % self.plan.vectors) * self.width
-            self.b.prefetch(self.pointers[factor.buffer], place, 2)
-
     @property
     def origin(self) -> Point:
         """The first place of a tile."""
         return (0,) * (2 + len(self.plan.whole))
 
     def _multiply(self, tile: dict[Point, Accumulator]) -> None:
-        self._prefetch()
         loaded: dict[tuple[int, int], Term] = {}
         for point, accumulator in tile.items():
             factors = []

@@ -13,10 +13,11 @@ The rules were measured; docs/decisions/0005-contractions.md has the figures.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
+from latte.compiler.contract_ahead import LINE, Ahead, ahead
 from latte.compiler.contract_result import additive
 from latte.compiler.contract_view import Access, Contraction
 from latte.compiler.expression import Axis
@@ -24,9 +25,8 @@ from latte.compiler.machine import Machine
 
 LATENCY = 4  # cycles from one fma to the next on the same accumulator; two start in a cycle
 MOST_VECTORS = 6
-STREAMED = 16  # tiles for which a lane factor is read, below which memory is the limit
 BYTES = 4
-MOST_UNITS = 256
+ENOUGH, MOST_UNITS = 32, 256
 PASSING = 64 << 20  # bytes of a target that no cache keeps until it is read
 THREADS = ((2, 0.6), (4, 0.2), (8, 0.2))  # numbers of threads that units should suit
 
@@ -59,8 +59,8 @@ class Chunk:
 class Plan:
     """Loops from the outside: units (lane block, `outer`, part of the tiles, part of the first of
     `others`), chunks, tiles, others, then `summed` with one register tile of accumulators:
-    tile's width x all of `whole` x `vectors`. `prefetched` are factors by number, and whether they
-    have the lanes; `passing` results are stored past the caches."""
+    tile's width x all of `whole` x `vectors`. `ahead` says what to ask for early; `passing` results
+    are stored past the caches."""
 
     lane: Axis
     vectors: int
@@ -73,7 +73,7 @@ class Plan:
     other_parts: int
     chunks: tuple[Chunk, ...]
     summed: tuple[Axis, ...]
-    prefetched: tuple[tuple[int, bool], ...] = ()
+    ahead: tuple[Ahead, ...] = ()
     passing: bool = False
 
     @property
@@ -85,6 +85,24 @@ class Plan:
     def units(self) -> int:
         """How many independent pieces of work there are."""
         return self.blocks * prod(a.size for a in self.outer) * self.row_parts * self.other_parts
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles a unit has in each chunk, at most."""
+        return prod(count for _, count in self.others_counts) * self.row_tiles
+
+    @property
+    def row_tiles(self) -> int:
+        """How many tiles along the rows a unit has, at most."""
+        return -(-self.rows.count // self.row_parts) if self.rows else 1
+
+    @property
+    def others_counts(self) -> tuple[tuple[str, int], ...]:
+        """How many places of each of `others` a unit has, at most."""
+        parts = (self.other_parts, *(1 for _ in self.others[1:]))
+        return tuple(
+            (a.name, -(-a.size // part)) for a, part in zip(self.others, parts, strict=False)
+        )
 
 
 def plan(contraction: Contraction, machine: Machine) -> Plan | None:
@@ -109,25 +127,44 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     streamed = reused(contraction, lane.name)
     summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
     places = (rows.count if rows else 1) * prod(a.size for a in others)
-    streams = places // (row_parts * other_parts) < STREAMED
-    fits = _kept(contraction, lane, machine) // place
+    fits = _fits(contraction, lane, place, machine)
     near = total * place <= max(fits * place, machine.l2 // 16)
     mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
     cut = places > 1 and not near and not mixed and contraction.partial is not None
     chunks = _chunks(contraction, summed, fits, machine) if cut else ()
-    prefetched = _prefetched(contraction, lane, rows, chunks, streams)
-    return Plan(
+    chosen = Plan(
         lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed,
-        prefetched, not chunks and _passes(contraction, machine),
+        (), not chunks and _passes(contraction, machine),
     )  # fmt: skip
+    return replace(chosen, ahead=_ahead(contraction, chosen, machine))
 
 
-def _kept(contraction: Contraction, lane: Axis, machine: Machine) -> int:
-    """Bytes of the streamed factor that a chunk keeps near. The second cache is near enough where
-    tiles splat whole lines; else each place of the sum costs a line more, and the first is."""
+def _ahead(contraction: Contraction, chosen: Plan, machine: Machine) -> tuple[Ahead, ...]:
+    """What to ask for while the innermost chunk, or the last of the outer loops, goes on."""
+    whole = {a.name: a.size for a in (*contraction.axes, *contraction.summed)}
+    sizes = {name: count for name, count in whole.items() if name not in _names(chosen.outer)}
+    sizes |= {chunk.axis.name: chunk.size for chunk in chosen.chunks}
+    sizes |= dict(chosen.others_counts) | {chosen.lane.name: chosen.vectors * machine.width}
+    if chosen.rows:
+        sizes[chosen.rows.axis.name] = -(-chosen.rows.axis.size // chosen.row_parts)
+    steps = [(chunk.axis, chunk.size) for chunk in chosen.chunks]
+    if not steps and chosen.row_parts * chosen.other_parts == 1:
+        steps = [(a, 1) for a in chosen.outer]
+    return ahead(contraction.factors, steps[-1], sizes, whole, machine) if steps else ()
+
+
+def _names(axes: tuple[Axis, ...]) -> set[str]:
+    return {a.name for a in axes}
+
+
+def _fits(contraction: Contraction, lane: Axis, place: int, machine: Machine) -> int:
+    """How many places of the sum a chunk has, `place` bytes of the streamed factor each. The
+    second cache is near enough where tiles splat whole lines; else each place costs a line more,
+    and chunks stay in the first."""
     splats = [f for f in contraction.factors if not f.coefficient(lane.name)]
     whole = all(any(f.coefficient(a.name) == 1 for a in contraction.summed) for f in splats)
-    return machine.l2 // 2 if whole and splats else machine.l1 * 3 // 4
+    near = machine.l1 * 7 // 16 // (place + LINE * BYTES)
+    return max(near, machine.l2 // 2 // place) if whole and splats else near
 
 
 def _summed_plan(contraction: Contraction, machine: Machine) -> Plan | None:
@@ -159,26 +196,6 @@ def _passes(contraction: Contraction, machine: Machine) -> bool:
     steps += [offset.constant for offset in offsets]
     aligned = not any(step % machine.width for step in steps)
     return size >= PASSING and aligned and not contraction.add
-
-
-def _prefetched(
-    contraction: Contraction,
-    lane: Axis,
-    rows: Tiles | None,
-    chunks: tuple[Chunk, ...],
-    streams: bool,
-) -> tuple[tuple[int, bool], ...]:
-    """Splat factors that lie along the rows, one line for each place of the sum; lane factors
-    that are read from far away for a few tiles only."""
-    if not chunks or rows is None:
-        return ()
-    return tuple(
-        (number, bool(factor.coefficient(lane.name)))
-        for number, factor in enumerate(contraction.factors)
-        if factor.coefficient(chunks[-1].axis.name)
-        and (streams if factor.coefficient(lane.name)
-             else factor.coefficient(rows.axis.name) == 1)
-    )  # fmt: skip
 
 
 def guarded(contraction: Contraction, name: str) -> bool:
@@ -336,6 +353,8 @@ def _parts(
     counts = rows.count if rows else 1, others[0].size if others else 1
     width = (rows.base + (rows.extra > 0)) if rows else 1
     inner = width * prod(a.size for a in others[1:])
+    if fixed >= ENOUGH and prod(counts) * inner <= reloaded:
+        return 1, 1
     options = [
         (_unit_cost(fixed, counts, (p, q), inner, reloaded), p, q)
         for p in range(1, min(counts[0], 32) + 1)
