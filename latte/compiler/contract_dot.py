@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from latte.compiler.builder import Accumulator
-from latte.compiler.contract_emit import Nest, Point
+from latte.compiler.contract_emit import Nest
+from latte.compiler.contract_place import Point
 from latte.compiler.contract_view import Access
 from latte.compiler.values import Integer, Term
 from latte.compiler.vector import F32, Type

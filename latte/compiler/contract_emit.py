@@ -19,8 +19,9 @@ from itertools import product
 from latte.compiler.affine import Affine
 from latte.compiler.builder import Accumulator, Builder
 from latte.compiler.contract_access import known
-from latte.compiler.contract_ahead import LINE, Ahead
+from latte.compiler.contract_ask import UNROLL, Asking
 from latte.compiler.contract_integers import difference, digits, least, less, most, share
+from latte.compiler.contract_place import Point, chunk_of
 from latte.compiler.contract_plan import Plan, Tiles
 from latte.compiler.contract_result import Registers, additive
 from latte.compiler.contract_view import RESULT, SUM, Access, Contraction, Output
@@ -31,18 +32,9 @@ from latte.compiler.values import Integer, Term
 from latte.compiler.vector import (
     BYTES,
     FIRST_SCALAR,
-    SLOT_ITEMS,
-    SLOT_STEPS,
     Function,
-    Kind,
     Type,
 )
-
-NEIGHBOURS = 2  # places ahead whose operands are asked for
-FEW = 8  # lines asked for at once before a tile
-UNROLL = 4  # summed places in one body: 96 multiply-adds
-
-Point = tuple[int, ...]  # place in the tile: row, each whole axis, vector
 
 
 def emit(
@@ -65,23 +57,12 @@ def emit(
 
 
 @dataclass(slots=True)
-class Nest:
-    """The open loops: `env` gives each axis its position, outermost first. Lanes are places of the
-    target; `contract_dot` has the other kind."""
+class Nest(Asking):
+    """The loops. Lanes are places of the target; `contract_dot` has the other kind."""
 
-    b: Builder
-    contraction: Contraction
-    plan: Plan
-    width: int
-    pointers: dict[str, Term]
-    scalars: tuple[str, ...]
-    around: tuple[Axis, ...]
-    env: dict[str, Integer] = field(default_factory=dict)
     waiting: list[Affine] = field(default_factory=list)
     first_chunk: list[Term] = field(default_factory=list)
     last_chunk: list[Term] = field(default_factory=list)
-    tile_number: Integer = 0
-    begin: dict[int, Integer] = field(default_factory=dict)
 
     # Loops
 
@@ -107,7 +88,7 @@ class Nest:
             for chunk in self.plan.chunks:
                 end = self.length(chunk.axis)
                 start = stack.enter_context(self.b.loop(0, end, chunk.size))
-                self.env[_chunk_of(chunk.axis)] = start
+                self.env[chunk_of(chunk.axis)] = start
                 if isinstance(start, Term):
                     self.first_chunk.append(start.eq(0))
                     self.last_chunk.append(start + chunk.size >= end)
@@ -164,61 +145,6 @@ class Nest:
             self._tile(width)
         self.env, self.waiting, self.tile_number = outside, waiting, tile
 
-    # What comes next
-
-    def _begin_asking(self, other_part: Integer) -> None:
-        """Notes where a chunk of this unit begins in each factor that is asked for ahead."""
-        env = dict(self.env)
-        for a in self.plan.summed:
-            self.env[a.name] = self.env.get(_chunk_of(a), 0)
-        for number, a in enumerate(self.plan.others):
-            parts = self.plan.other_parts if not number else 1
-            self.env[a.name], _ = share(other_part if not number else 0, a.size, parts)
-        self.begin = {
-            each.factor: self._place(self.contraction.factors[each.factor], self.origin)
-            + each.shift
-            for each in self.plan.ahead
-        }
-        self.env = env
-
-    def _ask(self) -> None:
-        """Asks for this tile's share of the lines, where they are few for each place summed."""
-        for each in self.plan.ahead:
-            if self._steady(each):
-                continue
-            own = -(-each.lines // self.plan.tiles)
-            first = self.tile_number * own
-            last = least(self.b, first + own, each.lines)
-            with self.b.loop(first, last) as line:
-                strides, counts = zip(*each.runs, strict=True)
-                place = self.begin[each.factor]
-                for digit, stride in zip(digits(line, counts), strides, strict=True):
-                    place = place + digit * stride
-                self.b.prefetch(self.pointers[self.contraction.factors[each.factor].buffer], place, 2)
-
-    def _steady(self, each: Ahead) -> int:
-        """How many lines to ask for in each body of the innermost loop; 0 where they are few, or
-        do not follow one another."""
-        sizes = [self._summed_range(a) for a in self.plan.summed]
-        inner = self.plan.summed[-1:]
-        if len(each.runs) > 1 or len(self.plan.summed) != 1:
-            return 0
-        a = inner[0]
-        size = next((c.size for c in self.plan.chunks if c.axis == a), a.size)
-        lines, bodies = -(-each.lines // self.plan.tiles), max(1, size // UNROLL)
-        return -(-lines // bodies) if lines > FEW else 0
-
-    def _ask_steadily(self, a: Axis, place: Integer) -> None:
-        size = next((c.size for c in self.plan.chunks if c.axis == a), a.size)
-        begin, _ = self._summed_range(a)
-        for each in self.plan.ahead:
-            count = self._steady(each)
-            own = count * max(1, size // UNROLL) * LINE
-            start = self.begin[each.factor] + self.tile_number * own
-            for k in range(count):
-                ahead = start + (place - begin) * (count * LINE // UNROLL) + k * LINE
-                self.b.prefetch(self.pointers[self.contraction.factors[each.factor].buffer], ahead, 2)
-
     def _open_guards(self, a: Axis, begin: Integer, end: Integer) -> tuple[Integer, Integer]:
         """A loop's range within the guards that no inner loop can bound."""
         later = self._later(a)
@@ -264,33 +190,9 @@ class Nest:
                 self._unrolled(a, *self._open_guards(a, *self._summed_range(a)), body)
         self.env, self.waiting = outside, waiting
 
-    def _prefetch_neighbours(self, a: Axis) -> None:
-        """Asks for the lines that a tile a little further along the last of the other loops will
-        splat from; the innermost summed axis `a` then reads them to their end."""
-        if not self.plan.others or self.plan.rows is None:
-            return
-        begin, _ = self._summed_range(a)
-        self.env[a.name] = begin
-        for factor in self.contraction.factors:
-            lanes = factor.coefficient(self.plan.lane.name)
-            if lanes == 0 and factor.coefficient(a.name) == 1:
-                ahead = NEIGHBOURS * factor.coefficient(self.plan.others[-1].name)
-                for row in range(self.plan.rows.base):
-                    place = self._place(factor, (row, *self.origin[1:])) + ahead
-                    self.b.prefetch(self.pointers[factor.buffer], place)
-
     def _holds(self, guard: Affine) -> Term:
         index = self.integer(guard)
         return self.b.compare("ge", index, 0)
-
-    def _summed_range(self, a: Axis) -> tuple[Integer, Integer]:
-        size = next((chunk.size for chunk in self.plan.chunks if chunk.axis == a), None)
-        if size is None:
-            return 0, self.length(a)
-        begin = self.env[_chunk_of(a)]
-        if size == 1 or (a.symbol is None and a.size % size == 0):
-            return begin, begin + size
-        return begin, least(self.b, begin + size, self.length(a))
 
     def _unrolled(self, a: Axis, begin: Integer, end: Integer, body: Callable[[], None]) -> None:
         """The innermost loop, several places at a time: a long series of short branches is
@@ -304,7 +206,7 @@ class Nest:
                 continue
             with self.b.loop(start, stop, step, guarded=not isinstance(count, int)) as place:
                 if step == UNROLL:
-                    self._ask_steadily(a, place)
+                    self._ask_steadily(place, begin)
                 for number in range(step):
                     self.env[a.name] = place + number
                     body()
@@ -350,11 +252,6 @@ class Nest:
         for value in values[1:]:
             start = start + value
         return start
-
-    @property
-    def origin(self) -> Point:
-        """The first place of a tile."""
-        return (0,) * (2 + len(self.plan.whole))
 
     def _multiply(self, tile: dict[Point, Accumulator]) -> None:
         loaded: dict[tuple[int, int], Term] = {}
@@ -432,56 +329,6 @@ class Nest:
 
         return Registers(self.b, leaf, {})
 
-    # Positions
-
-    def length(self, a: Axis) -> Integer:
-        """How many places an axis has in this call."""
-        if a.symbol is None:
-            return a.size
-        return self.b.scalar_integer(SLOT_ITEMS if a.symbol == "n" else SLOT_STEPS)
-
-    def integer(self, expression: Affine) -> Integer:
-        """Its value at the open loops' positions, outer ones first, so that they are hoisted."""
-        total: Integer = expression.constant
-        order = {name: number for number, name in enumerate(self.env)}
-        for atom, factor in sorted(expression.terms, key=lambda t: order.get(str(t[0]), -1)):
-            assert isinstance(atom, str)
-            place = self.env[atom]
-            total = place * factor + total if isinstance(place, Term) else total + place * factor
-        return total
-
-    def _place(self, access: Access, point: Point) -> Integer:
-        inside = {a.name for a in self.plan.whole}
-        terms = tuple(term for term in access.offset.terms if term[0] not in inside)
-        return self.integer(Affine(terms, access.offset.constant)) + self._shift(access, point)
-
-    def _shift(self, access: Access, point: Point) -> int:
-        """How far a place in the tile is from the tile's first place."""
-        plan = self.plan
-        row, *whole, vector = point
-        shift = row * access.coefficient(plan.rows.axis.name) if plan.rows else 0
-        for a, place in zip(plan.whole, whole, strict=True):
-            shift += place * access.coefficient(a.name)
-        return shift + vector * self.width * access.coefficient(plan.lane.name)
-
-    def _number(self, index: Affine, point: Point, kind: Kind) -> Value:
-        """An index as numbers, one for each lane where it changes along them."""
-        place = self._place(Access("", index, ()), point)
-        if isinstance(place, Term):
-            place = self.b.convert(self.b.materialized(place), kind)
-        step = index.coefficient(self.plan.lane.name)
-        if not step:
-            return place
-        return self.b.lane_numbers(self.width, kind) * step + place
-
-    def _load(self, access: Access, point: Point) -> Term:
-        """A vector along the lanes, or the scalar that is the same in all of them."""
-        lanes = self.width if access.coefficient(self.plan.lane.name) else 1
-        return self.b.load(self.pointers[access.buffer], self._place(access, point), lanes)
-
-    def _wide(self, value: Term) -> Term:
-        return self.b.splat(value, self.width)
-
     def _together(self, conditions: list[Term]) -> Term | bool:
         if not conditions:
             return True
@@ -489,8 +336,3 @@ class Nest:
         for condition in conditions[1:]:
             total = total & condition
         return total
-
-
-def _chunk_of(a: Axis) -> str:
-    """What `env` calls the start of the chunk at hand."""
-    return f"{a.name}.chunk"

@@ -1,0 +1,98 @@
+"""Asks for operands before they are needed: `contract_ahead` says which, here is when.
+
+A unit's tiles share the lines of the next chunk evenly. Few lines are asked for before a tile;
+many that follow one another, steadily inside the innermost loop. What a tile a little further
+along splats from is asked for before each innermost loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from latte.compiler.contract_ahead import LINE, Ahead
+from latte.compiler.contract_integers import digits, least, share
+from latte.compiler.contract_place import Places, chunk_of
+from latte.compiler.expression import Axis
+from latte.compiler.values import Integer
+
+NEIGHBOURS = 2  # places ahead whose operands are asked for
+FEW = 8  # lines asked for at once before a tile
+UNROLL = 4  # summed places in one body: 96 multiply-adds
+
+
+@dataclass(slots=True)
+class Asking(Places):
+    """`tile_number` counts the tiles of a unit; `begin` is where the next chunk's share begins in
+    each factor."""
+
+    tile_number: Integer = 0
+    begin: dict[int, Integer] = field(default_factory=dict)
+
+    def _begin_asking(self, other_part: Integer) -> None:
+        """Notes where a chunk of this unit begins in each factor that is asked for ahead."""
+        outside = dict(self.env)
+        self.env |= {a.name: self.env.get(chunk_of(a), 0) for a in self.plan.summed}
+        for number, a in enumerate(self.plan.others):
+            parts = self.plan.other_parts if not number else 1
+            self.env[a.name], _ = share(other_part if not number else 0, a.size, parts)
+        for each in self.plan.ahead:
+            factor = self.contraction.factors[each.factor]
+            self.begin[each.factor] = self._place(factor, self.origin) + each.shift
+        self.env = outside
+
+    def _ask(self) -> None:
+        """Asks for this tile's share of the lines that are not asked for steadily."""
+        for each in self.plan.ahead:
+            if self._steady(each):
+                continue
+            own = -(-each.lines // self.plan.tiles)
+            first = self.tile_number * own
+            with self.b.loop(first, least(self.b, first + own, each.lines)) as line:
+                place = self.begin[each.factor]
+                counts = tuple(count for _, count in each.runs)
+                for digit, (stride, _) in zip(digits(line, counts), each.runs, strict=True):
+                    place = place + digit * stride
+                self._want(each, place)
+
+    def _want(self, each: Ahead, place: Integer) -> None:
+        buffer = self.contraction.factors[each.factor].buffer
+        self.b.prefetch(self.pointers[buffer], place, 2)
+
+    def _steady(self, each: Ahead) -> int:
+        """How many lines to ask for in each body of the innermost loop; 0 where they are few, or
+        do not follow one another."""
+        if len(each.runs) > 1 or len(self.plan.summed) != 1:
+            return 0
+        lines = -(-each.lines // self.plan.tiles)
+        return -(-lines // self._bodies) if lines > FEW else 0
+
+    @property
+    def _bodies(self) -> int:
+        """How often the body of the innermost loop runs for a tile."""
+        (a,) = self.plan.summed
+        size = next((chunk.size for chunk in self.plan.chunks if chunk.axis == a), a.size)
+        return max(1, size // UNROLL)
+
+    def _ask_steadily(self, place: Integer, begin: Integer) -> None:
+        """Asks for the lines that fall to the body at `place` of a loop from `begin` on."""
+        for each in self.plan.ahead:
+            count = self._steady(each)
+            for k in range(count):
+                start = self.begin[each.factor] + self.tile_number * (count * self._bodies * LINE)
+                ahead = start + (place - begin) * (count * LINE // UNROLL) + k * LINE
+                self._want(each, ahead)
+
+    def _prefetch_neighbours(self, a: Axis) -> None:
+        """Asks for the lines that a tile a little further along the last of the other loops will
+        splat from; the innermost summed axis `a` then reads them to their end."""
+        if not self.plan.others or self.plan.rows is None:
+            return
+        begin, _ = self._summed_range(a)
+        self.env[a.name] = begin
+        for factor in self.contraction.factors:
+            lanes = factor.coefficient(self.plan.lane.name)
+            if lanes == 0 and factor.coefficient(a.name) == 1:
+                ahead = NEIGHBOURS * factor.coefficient(self.plan.others[-1].name)
+                for row in range(self.plan.rows.base):
+                    place = self._place(factor, (row, *self.origin[1:])) + ahead
+                    self.b.prefetch(self.pointers[factor.buffer], place)
