@@ -200,7 +200,7 @@ def _explain(program: Program, machine: Machine, choices: Choices) -> None:
         )
         click.echo(f"{name:12} {change}")
         if name == "fuse":
-            for decision in explained(before, choices)[1]:
+            for decision in explained(before, machine, choices)[1]:
                 click.echo(f"    {decision}")
         before = after
 

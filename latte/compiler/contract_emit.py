@@ -28,6 +28,7 @@ from latte.compiler.contract_view import RESULT, SUM, Access, Contraction, Outpu
 from latte.compiler.expression import Axis, Expression, Load, Position, Random, Scalar
 from latte.compiler.lower_random import drawn
 from latte.compiler.lower_scope import Value
+from latte.compiler.rewrite import walk
 from latte.compiler.values import Integer, Term
 from latte.compiler.vector import (
     BYTES,
@@ -230,6 +231,19 @@ class Nest(Asking):
         if first is not True:
             with self.b.otherwise():
                 self._fill(tile, self._unfinished)
+        with self.b.when(self._together(self.last_chunk)):
+            self._ask_ahead(tile)
+
+    def _ask_ahead(self, tile: dict[Point, Accumulator]) -> None:
+        """Asks for what will follow the sum: it is read once, and seldom near in memory."""
+        started = set() if additive(self.contraction.result) is None else _loads(self.contraction)
+        written = {output.target.buffer for output in self.contraction.outputs}
+        for load, access in self.contraction.loads:
+            if load not in started and access.coefficient(self.plan.lane.name):
+                for shift in dict.fromkeys(self._shift(access, point) for point in tile):
+                    place = self._place(access, self.origin) + shift
+                    pointer = self.pointers[access.buffer]
+                    self.b.prefetch(pointer, place, write=access.buffer in written)
 
     def _fill(self, tile: dict[Point, Accumulator], value: Callable[[Point], Term]) -> None:
         for point, accumulator in tile.items():
@@ -336,3 +350,8 @@ class Nest(Asking):
         for condition in conditions[1:]:
             total = total & condition
         return total
+
+
+def _loads(contraction: Contraction) -> set[Load]:
+    """What the accumulators start from."""
+    return {node for node in walk(contraction.result) if isinstance(node, Load)}

@@ -195,7 +195,9 @@ def _passes(contraction: Contraction, machine: Machine) -> bool:
     steps = [k for offset in offsets for _, k in offset.terms if k != 1]
     steps += [offset.constant for offset in offsets]
     aligned = not any(step % machine.width for step in steps)
-    return size >= PASSING and aligned and not contraction.add
+    read = {load.buffer for load, _ in contraction.loads}
+    fresh = not any(o.add or o.target.buffer in read for o in contraction.outputs)
+    return size >= PASSING and aligned and fresh
 
 
 def guarded(contraction: Contraction, name: str) -> bool:

@@ -274,7 +274,7 @@ def _place(view: _View, buffers: dict[str, Buffer]) -> Contraction | None:
     inside = tuple(guard for guard in parts.fold.where if guard.index not in needless)
     where, guards = (_guards(each, ranges) for each in (view.where, inside))
     outputs = tuple(
-        Output(_access(buffers[s.write.buffer], s.target, ranges), s.value, s.write.add)
+        Output(_target(buffers[s.write.buffer], s.target, ranges), s.value, s.write.add)
         for s in parts.stores
     )
     factors = tuple(_load(buffers, load, ranges) for load in parts.factors)
@@ -315,6 +315,19 @@ def _access(buffer: Buffer, index: tuple[Affine, ...], ranges: Ranges) -> Access
     return Access(
         buffer.name, offset, tuple((name, room(buffer, index, name, ranges)) for name in names)
     )
+
+
+def _target(buffer: Buffer, index: tuple[Affine, ...], ranges: Ranges) -> Access:
+    """A place that is written: behind its end there is room only where no element follows, as one
+    does behind a part of a join."""
+    access = _access(buffer, index, ranges)
+    last = [entry.bounds(known(entry, ranges))[1] + 1 for entry in index]
+    room = (
+        (name, space if all(end == a.size for entry, end, a in zip(index, last, buffer.axes,
+                            strict=True) if name in entry.axes()) else ranges[name][1] + 1)
+        for name, space in access.room
+    )  # fmt: skip
+    return Access(access.buffer, access.offset, tuple(room))
 
 
 def _load(buffers: dict[str, Buffer], load: Load, ranges: Ranges) -> Access:

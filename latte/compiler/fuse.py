@@ -27,7 +27,9 @@ from latte.compiler.fuse_order import Order
 from latte.compiler.fuse_pool import pooled
 from latte.compiler.ir import READABLE, Buffer, Item, Kernel, Program, Write
 from latte.compiler.keep import keep, waits
+from latte.compiler.machine import Machine
 from latte.compiler.plan_memory import reads, writes
+from latte.compiler.poly import ranges_of
 from latte.compiler.rewrite import rewrite, substitute_locals
 
 MOST_BUFFERS = 10  # that what follows a sum may touch
@@ -50,17 +52,19 @@ class Decision:
         return f"{self.phase}: {self.writer} -> {self.reader} ({self.kind}) {became}"
 
 
-def fuse(program: Program, choices: Choices) -> Program:
+def fuse(program: Program, machine: Machine, choices: Choices) -> Program:
     """The program with every pair of kernels fused that may be."""
-    return explained(program, choices)[0]
+    return explained(program, machine, choices)[0]
 
 
-def explained(program: Program, choices: Choices) -> tuple[Program, tuple[Decision, ...]]:
+def explained(
+    program: Program, machine: Machine, choices: Choices
+) -> tuple[Program, tuple[Decision, ...]]:
     """The program, and what was decided about every pair of neighbours."""
     program, decisions = _with_pools(program, choices)
     phases, order = [], Order(program)
     for phase in program.phases:
-        work = _Fusing(program, choices, phase.name, order)
+        work = _Fusing(program, choices, machine, phase.name, order)
         phases.append(replace(phase, items=work.sequence(phase.items)))
         decisions += work.decisions()
     changed = tuple(phases) != program.phases
@@ -95,6 +99,7 @@ class _Fusing:
 
     program: Program
     choices: Choices
+    machine: Machine
     phase: str
     order: Order
     made: list[Decision] = field(default_factory=list)
@@ -213,9 +218,21 @@ class _Fusing:
             return "it touches too many buffers"
         if not inside(parts, made.axes, self.buffers):
             return "a condition keeps an index inside"
+        if any(self._beside(store.write.buffer, store.target, made) for store in parts.stores):
+            return "whole vectors would reach into the next part of a join"
         if {load.buffer for load in parts.factors} & {s.write.buffer for s in parts.stores}:
             return "it would change a factor"
         return "the unfinished sum would have no place" if waits(made) else ""
+
+    def _beside(self, buffer: str, index: tuple[Affine, ...], kernel: Kernel) -> bool:
+        """Whether an axis that vectors do not fill is written into a part of the buffer's."""
+        ranges = ranges_of(kernel.axes)
+        for entry, a in zip(index, self.buffers[buffer].axes, strict=True):
+            if entry.axes() <= ranges.keys() and entry.bounds(ranges) != (0, a.size - 1):
+                low, high = entry.bounds(ranges)
+                if (high - low + 1) % self.machine.width:
+                    return True
+        return False
 
 
 def joined(writer: Kernel, reader: Kernel) -> Kernel:

@@ -37,7 +37,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("merge", lambda program, machine, choices: merge(program)),
     ("invariant", lambda program, machine, choices: invariant(program)),
     ("split_sums", lambda program, machine, choices: split_sums(program)),
-    ("fuse", lambda program, machine, choices: fuse(program, choices)),
+    ("fuse", lambda program, machine, choices: fuse(program, machine, choices)),
     ("layout", lambda program, machine, choices: layout(program, machine)),
     ("winograd", lambda program, machine, choices: winograd(program, machine)),
     ("pack", lambda program, machine, choices: pack(program, machine)),

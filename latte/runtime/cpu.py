@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -31,7 +32,7 @@ from latte.codegen.llvm_driver import (
     Stop,
     driver,
 )  # fmt: skip
-from latte.compiler.ir import LASTING, LOSS, Kernel, Phase, Program, commit, kernels
+from latte.compiler.ir import LASTING, LOSS, Buffer, Kernel, Phase, Program, commit, kernels
 from latte.compiler.machine import Machine, host
 from latte.compiler.plan_memory import buffer_bytes, is_transient
 from latte.compiler.vector import FIRST_SCALAR, fault_slot
