@@ -10,19 +10,24 @@ In: nothing of a net.  Out: IR text of `latte.phase`. A phase is data to it, a l
 so that kernels compiled at different times, or loaded from a cache, run without being linked.
 A barrier is a counter and a generation: the last thread to arrive resets the first and raises
 the second. Waiting spins a bounded number of times, then gives the core away between looks.
+
+`latte.traced` is the same function with a clock: it notes when each thread began and ended each of
+its shares. Nothing of that is in the one that runs otherwise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-SYMBOL = "latte.phase"
+SYMBOL, TRACED = "latte.phase", "latte.traced"
 BARRIER_WORDS = 48  # counter at 0, generation at 16: apart by lines; and what nobody changes:
 YIELD, PATIENCE = 32, 33  # address of sched_yield; looks before a thread gives its core away
 SPINS = 2000  # of them, where every thread has a core
 WORDS = 12  # of a step
 DEPTH = 16  # axes of loops around a kernel, at most
 STEPS = -1  # `Loop.per` of a loop over time
+LOG_HEAD, LOG_ENTRY = 3, 3  # words of a thread's log: entries so far, room, when the call came;
+# of an entry: the step, when it began and ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +95,70 @@ class Stop:
 Step = Call | Loop | Stop
 
 
-def driver(architecture: str) -> str:
+def driver(architecture: str, *, traced: bool = False) -> str:
     """The module: `void latte.phase(task, thread, threads)`. The task is six words: steps, first,
     last, scalars, barrier, table bytes. It runs steps first .. last - 1. Each thread has its own
-    argument tables, that many bytes behind those of the thread before."""
+    argument tables, that many bytes behind those of the thread before.
+
+    `traced`: `latte.traced` instead, whose task has two more words: the first thread's log, and the
+    bytes from one thread's log to the next. It notes calls, in ticks, while there is room.
+    """
     x86 = architecture == "x86_64"
     pause = "call void @llvm.x86.sse2.pause()" if x86 else "; no hint for this architecture"
     declaration = "declare void @llvm.x86.sse2.pause()" if x86 else ""
+    clock = "llvm.readcyclecounter" if x86 else "llvm.readsteadycounter"
     words = {f"word{k}": f"i64 {k}" for k in range(WORDS)}
+    log = dict.fromkeys(("log", "begin", "end"), "")
+    if traced:
+        log = {"log": LOG, "begin": f"  %begin = call i64 @{clock}()", "end": END}
+        log = {name: text.format(clock=clock, head=LOG_HEAD, entry=LOG_ENTRY, **words)
+               for name, text in log.items()}  # fmt: skip
+        declaration += f"\ndeclare i64 @{clock}()"
     return TEXT.format(
-        symbol=SYMBOL, yield_at=YIELD, patience_at=PATIENCE, pause=pause, declaration=declaration,
-        size=WORDS, depth=DEPTH, **words,
+        symbol=TRACED if traced else SYMBOL, yield_at=YIELD, patience_at=PATIENCE, pause=pause,
+        declaration=declaration, size=WORDS, depth=DEPTH, log=log["log"], begin=log["begin"],
+        end=log["end"], **words,
     )  # fmt: skip
 
 
+LOG = """
+  %logs.at = getelementptr i64, ptr %task, {word6}
+  %logs = load ptr, ptr %logs.at
+  %log.bytes.at = getelementptr i64, ptr %task, {word7}
+  %log.bytes = load i64, ptr %log.bytes.at
+  %log.shift = mul i64 %thread, %log.bytes
+  %log = getelementptr i8, ptr %logs, i64 %log.shift
+  %log.at = getelementptr %state, ptr %state, i64 0, i32 5
+  store ptr %log, ptr %log.at
+  %came.at = getelementptr i64, ptr %log, {word2}
+  %came = call i64 @{clock}()
+  store i64 %came, ptr %came.at
+"""
+
+END = """
+  %end.time = call i64 @{clock}()
+  %my.log.at = getelementptr %state, ptr %state, i64 0, i32 5
+  %my.log = load ptr, ptr %my.log.at
+  %count = load i64, ptr %my.log
+  %room.at = getelementptr i64, ptr %my.log, {word1}
+  %room = load i64, ptr %room.at
+  %fits = icmp slt i64 %count, %room
+  br i1 %fits, label %note, label %call.end
+note:
+  %entry.word = mul i64 %count, {entry}
+  %entry.from = add i64 %entry.word, {head}
+  %entry.at = getelementptr i64, ptr %my.log, i64 %entry.from
+  store i64 %number, ptr %entry.at
+  %begin.at = getelementptr i64, ptr %entry.at, {word1}
+  store i64 %begin, ptr %begin.at
+  %end.time.at = getelementptr i64, ptr %entry.at, {word2}
+  store i64 %end.time, ptr %end.time.at
+  %one.more = add i64 %count, 1
+  store i64 %one.more, ptr %my.log
+"""
+
 TEXT = """
-%state = type {{ ptr, ptr, ptr, i64, [{depth} x i64] }}
+%state = type {{ ptr, ptr, ptr, i64, [{depth} x i64], ptr }}
 
 define void @"{symbol}"(ptr %task, i64 %thread, i64 %threads) nounwind {{
 entry:
@@ -129,6 +182,7 @@ entry:
   %shift = mul i64 %thread, %table.bytes
   %shift.at = getelementptr %state, ptr %state, i64 0, i32 3
   store i64 %shift, ptr %shift.at
+{log}
   call void @run(ptr %state, i64 %first, i64 %last, i64 %thread, i64 %threads)
   ret void
 }}
@@ -195,7 +249,9 @@ do:
   %arguments.at = getelementptr i64, ptr %at, {word6}
   %arguments = load ptr, ptr %arguments.at
   %table = getelementptr i8, ptr %arguments, i64 %shift
+{begin}
   call void %function(ptr %table, ptr %scalars, ptr %places, i64 %low, i64 %high)
+{end}
   br label %call.end
 call.end:
   %after.call = add i64 %number, 1

@@ -8,6 +8,7 @@ In: a Program.  Out: `run(phase)`, and its arrays in declared order, whatever th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -20,6 +21,16 @@ from latte.compiler.ir import LOSS, Buffer, Kernel, Program, commit, kernels
 from latte.runtime.initial import First
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What one thread did in one stretch: a kernel, and seconds from the phase's begin."""
+
+    thread: int
+    kernel: Kernel
+    begin: float
+    end: float
 
 
 class Backend(Protocol):
@@ -43,6 +54,9 @@ class Backend(Protocol):
     def read(self, buffer: str, sizes: tuple[int, ...], phase: str) -> Array | None:
         """A copy of the first `sizes` places of each axis, as `phase` left them; None if it
         needed the memory for something else."""
+
+    def traced(self, phase: str, now: Run) -> tuple[Span, ...]:
+        """Runs a phase as `run` does: which thread did what when."""
 
     @property
     def buffers(self) -> Mapping[str, Buffer]:
@@ -82,6 +96,10 @@ class Interpreted:
 
     def read(self, buffer: str, sizes: tuple[int, ...], phase: str) -> Array | None:
         return np.array(self._arrays[buffer][tuple(slice(0, size) for size in sizes)])
+
+    def traced(self, phase: str, now: Run) -> tuple[Span, ...]:
+        [(listed, seconds)] = self.timed(phase, now)
+        return (Span(0, listed[0], 0.0, seconds),)
 
     @property
     def buffers(self) -> Mapping[str, Buffer]:

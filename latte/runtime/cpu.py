@@ -15,7 +15,7 @@ import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from time import perf_counter
 
@@ -28,6 +28,7 @@ from latte.codegen.llvm_driver import (
     PATIENCE,
     SPINS,
     SYMBOL,
+    TRACED,
     YIELD,
     Stop,
     driver,
@@ -38,12 +39,14 @@ from latte.compiler.plan_memory import buffer_bytes, is_transient
 from latte.compiler.vector import FIRST_SCALAR, fault_slot
 from latte.runtime import arrays
 from latte.runtime.arrays import Array, Place
+from latte.runtime.backend import Span
 from latte.runtime.cache import Cache
 from latte.runtime.draws import Draws
 from latte.runtime.initial import First
 from latte.runtime.jit import Jit, Lower
 from latte.runtime.memory import POISON, Memory, PhaseMemory
 from latte.runtime.records import Schedule, schedule
+from latte.runtime.trace import Log
 from latte.runtime.workers import Workers
 
 PARALLEL_WORK = 30_000_000  # elementary operations (0.3 ms) of a phase that pay for waking threads
@@ -140,6 +143,20 @@ class Native:
             found.append((kernels((item,)), perf_counter() - start))
         self._version += compiled.changes
         return found
+
+    def traced(self, phase: str, now: Run) -> tuple[Span, ...]:
+        """Runs a phase whole, with a clock: what each thread did in it."""
+        self.prepare(phase)
+        self._set_scalars(now)
+        compiled = self._phases[phase]
+        text, log = driver(self._machine.architecture, traced=True), Log(self._workers.count)
+        function, plan = self._jit.function(TRACED, text), compiled.schedule
+        for first in (plan.starts[-1], 0):  # nothing, for the clock; then the whole phase
+            task = self._task(plan, first, plan.starts[-1], log.task)
+            log.call(partial(self._workers.run, function, task.address, self._threads(plan, now)))
+        self._version += compiled.changes
+        self._check_fault(compiled)
+        return log.spans(plan.calls, kernels(compiled.phase.items))
 
     def begin(self, first: First) -> None:
         name, memory = first.name, self._memory.lasting[first.name]
@@ -242,10 +259,10 @@ class Native:
         )  # fmt: skip
         return compiled
 
-    def _task(self, plan: Schedule, first: int, last: int) -> _Task:
+    def _task(self, plan: Schedule, first: int, last: int, log: tuple[int, ...] = ()) -> _Task:
         words = (
             plan.steps.ctypes.data, first, last, self._scalars.ctypes.data,
-            self._barrier.ctypes.data, plan.table_bytes,
+            self._barrier.ctypes.data, plan.table_bytes, *log,
         )  # fmt: skip
         array = np.array(words, np.int64)
         return _Task(array, array.ctypes.data)

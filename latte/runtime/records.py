@@ -50,6 +50,11 @@ class Schedule:
     serial: bool
 
     @property
+    def calls(self) -> tuple[int, ...]:
+        """The numbers of the steps that are kernels, in the order of the phase's kernels."""
+        return tuple(np.flatnonzero(self.steps[:, 0] == 0).tolist())
+
+    @property
     def table_bytes(self) -> int:
         """From one thread's argument tables to the next one's."""
         return int(self.tables.strides[0])
