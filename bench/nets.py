@@ -1,0 +1,46 @@
+"""The nets that the figures are about, and what they are expected to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A net at one batch size. `training`, `direct` and `inference` are the ratios to reach: a step
+    over PyTorch's best mode, the same without Winograd's algorithms, and inference over the best
+    peer; None where none is set."""
+
+    name: str
+    file: str
+    batch: int
+    time: int | None = None
+    training: float | None = None
+    direct: float | None = None
+    inference: float | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}, batch {self.batch}"
+
+    @property
+    def path(self) -> Path:
+        return ROOT / "examples" / self.file
+
+
+ENTRIES = (
+    Entry("AlexNet", "nets/alexnet.latte", 64, None, 2.5, 1.4, 1.7),
+    Entry("OverFeat", "nets/overfeat.latte", 16, None, 3.0, 1.4, 2.0),
+    Entry("VGG-A", "nets/vgg_a.latte", 8, None, 3.3, 1.5, 2.5),
+    Entry("GoogLeNet", "nets/googlenet.latte", 32, None, 1.5, 1.2, 1.2),
+    Entry("ResNet-18", "nets/resnet18.latte", 16, None, 1.5, 1.2, 1.3),
+    Entry("char-LSTM", "nets/char_lstm.latte", 32, 64, 1.3, None, 1.2),
+    Entry("LeNet", "02_lenet_mnist/net.latte", 64, None, 2.0, None, 1.2),
+    Entry("own layers", "nets/own_layers.latte", 64, None, 1.5, None, None),
+    Entry("LeNet", "02_lenet_mnist/net.latte", 1, None, None, None, 1.1),
+    Entry("AlexNet", "nets/alexnet.latte", 1, None, None, None, 1.1),
+    Entry("GoogLeNet", "nets/googlenet.latte", 1, None, None, None, 1.1),
+)
