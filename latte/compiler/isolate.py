@@ -36,7 +36,8 @@ from latte.compiler.expression import (
     Random,
 )
 from latte.compiler.ir import Buffer, Item, Kernel, Program, Serial, Write, kernels
-from latte.compiler.rewrite import inline_lets, rewrite, walk
+from latte.compiler.lower_align import aligned, alike
+from latte.compiler.rewrite import inline_lets, rewrite, substitute_axes, walk
 
 WORTH = 8  # multiply-adds for each element of a scratch buffer, from which it pays
 ZERO = Number(0.0)
@@ -56,18 +57,22 @@ def isolate(program: Program) -> Program:
 
 @dataclass(slots=True)
 class _Maker:
-    """`axes` are those of the kernel at hand and of the loop around it, `before` the kernels that
-    must run before it, `hoisted` those that can run before the loop."""
+    """`axes` are those of the buffers; `before` are the kernels that must run before the one at
+    hand, `hoisted` those that can run before the loop, `sums` what it took out
+    of the kernel at hand."""
 
     program: Program
     scratch: dict[str, Buffer] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    axes: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     serial: Serial | None = None
     before: list[Kernel] = field(default_factory=list)
     hoisted: list[Kernel] = field(default_factory=list)
+    sums: dict[Fold, Load] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.names = {buffer.name for buffer in self.program.buffers}
+        self.axes = {buffer.name: buffer.axes for buffer in self.program.buffers}
+        self.names = set(self.axes)
 
     def item(self, item: Item) -> Iterator[Item]:
         """What stands for a kernel or a loop."""
@@ -82,7 +87,7 @@ class _Maker:
         self.serial = None
 
     def _kernel(self, kernel: Kernel) -> list[Kernel]:
-        self.before = []
+        self.before, self.sums = [], {}
         writes = tuple(
             replace(w, expression=rewrite(inline_lets(kernel.lets, w.expression), normal))
             for w in kernel.writes
@@ -95,8 +100,9 @@ class _Maker:
         plain = replace(kernel, lets=(), writes=writes)
         parts = find_parts(plain)
         if parts is None or not emits(parts):
+            plain = aligned(plain)
             writes = tuple(
-                replace(w, expression=self._taken(w.expression, kernel, ())) for w in writes
+                replace(w, expression=self._taken(w.expression, kernel, ())) for w in plain.writes
             )
             plain = replace(kernel, lets=(), writes=writes)
         return [*self.before, plain]
@@ -110,30 +116,76 @@ class _Maker:
         if len(parts) != 2 or any(affine_index(w.index) is None for w in kernel.writes):
             return False
         both = names[0] - names[1] and names[1] - names[0]
-        return bool(both) and prod(a.size for a in node.axes) >= WORTH and self._worthy(node, parts)
+        return (
+            bool(both)
+            and prod(a.size for a in node.axes) >= WORTH
+            and all(_simple(part) or self._worthy(part, node, kernel) for part in parts)
+        )
 
-    def _worthy(self, fold: Fold, parts: tuple[Expression, ...]) -> bool:
-        """Whether what is more than a load can be computed ahead, outside of the guards."""
-        return all(_simple(p) or (_movable(p) and _free(p, fold.where)) for p in parts)
+    def _worthy(self, part: Expression, fold: Fold, kernel: Kernel) -> bool:
+        """Whether what is more than a load pays when it is computed ahead, outside of the guards,
+        and can be."""
+        every = (*kernel.axes, *fold.axes)
+        own = self._own(part, every)
+        if own is None or not _movable(part):
+            return False
+        inside = _free(part, fold.where) or self._inside(own.part, own.axes)
+        size = prod(a.size for a in own.axes)
+        return inside and size * WORTH <= prod(a.size for a in every)
+
+    def _own(self, part: Expression, every: tuple[Axis, ...]) -> _Own | None:
+        """A part over axes of its own, places such as y + ky among them; None where it depends on
+        y alone too."""
+        names = {a.name for a in every}
+        places: dict[Affine, Axis] = {}
+        for load in (node for node in walk(part) if isinstance(node, Load)):
+            for entry, own in zip(load.index, self.axes[load.buffer], strict=True):
+                if isinstance(entry, Affine) and entry.axes() <= names and _composed(entry):
+                    made = Axis(f"{own.name}.at{len(places)}", own.size, own.symbol)
+                    if places.setdefault(entry, made).size != own.size:
+                        return None
+        named = {entry: axis(a.name) for entry, a in places.items()}
+        changed = rewrite(part, lambda node: _placed(node, named))
+        plain = tuple(a for a in every if a.name in axes_of(changed))
+        if {a.name for a in plain} & {name for entry in places for name in entry.axes()}:
+            return None
+        axes = sorted((*plain, *places.values()), key=lambda a: (a.symbol != "n", a.symbol != "t"))
+        return _Own(changed, tuple(axes), {a.name: entry for entry, a in places.items()})
+
+    def _inside(self, part: Expression, axes: tuple[Axis, ...]) -> bool:
+        """Whether all loads stay inside their buffers wherever the axes are."""
+        ranges = {a.name: (0, a.size - 1) for a in axes}
+        return all(
+            isinstance(entry, Affine) and entry.axes() <= ranges.keys()
+            and (reach := entry.bounds(ranges))[0] >= 0 and reach[1] < own.size
+            for node in walk(part) if isinstance(node, Load)
+            for entry, own in zip(node.index, self.axes[node.buffer], strict=True)
+        )  # fmt: skip
 
     # Factors that are more than a load
 
     def _loads_only(self, expression: Expression, kernel: Kernel) -> Expression:
-        def rule(node: Expression) -> Expression | None:
-            if not isinstance(node, Fold) or not self._wanted(node, kernel):
-                return None
-            parts = tuple(self._as_load(part, kernel, node) for part in factors(node.body))
-            return replace(node, body=_product(parts))
-
-        return rewrite(expression, rule)
+        match expression:
+            case Fold() if self._wanted(expression, kernel):
+                parts = factors(expression.body)
+                loads = tuple(self._as_load(part, kernel, expression) for part in parts)
+                return replace(expression, body=_product(loads))
+            case Fold():
+                inner = _within(kernel, expression)
+                return replace(expression, body=self._loads_only(expression.body, inner))
+            case Apply(_, operands):
+                changed = tuple(self._loads_only(operand, kernel) for operand in operands)
+                return expression if changed == operands else replace(expression, operands=changed)
+            case _:
+                return expression
 
     def _as_load(self, part: Expression, kernel: Kernel, fold: Fold) -> Expression:
         if _simple(part):
             return part
-        known = {a.name: a for a in (*kernel.axes, *fold.axes)}
-        axes = tuple(a for name, a in known.items() if name in axes_of(part))
-        axes = tuple(sorted(axes, key=lambda a: (a.symbol != "n", a.symbol != "t")))
-        return self._stored("factor", axes, part, kernel, ())
+        own = self._own(part, (*kernel.axes, *fold.axes))
+        assert own is not None
+        stored = self._stored("factor", own.axes, own.part, kernel, ())
+        return substitute_axes(stored, own.places)
 
     # Sums
 
@@ -142,8 +194,10 @@ class _Maker:
         to it, as far as they are guards, do not hold."""
         match expression:
             case Fold() if self._wanted(expression, kernel):
-                fold = replace(expression, where=(*expression.where, *path))
-                return self._stored("sum", kernel.axes, fold, kernel, kernel.where)
+                return self._sum(replace(expression, where=(*expression.where, *path)), kernel)
+            case Fold():
+                inner = _within(kernel, expression)
+                return replace(expression, body=self._taken(expression.body, inner, path))
             case Apply("select", (condition, yes, no)):
                 holds, fails = as_guard(condition)
                 first = self._taken(yes, kernel, path + holds)
@@ -154,6 +208,14 @@ class _Maker:
                 return expression if taken == operands else replace(expression, operands=taken)
             case _:
                 return expression
+
+    def _sum(self, fold: Fold, kernel: Kernel) -> Load:
+        """The load of a sum; of the one that is stored already, if it is the same."""
+        for known, load in self.sums.items():
+            if alike(fold, known) == known and len(load.index) == len(kernel.axes):
+                return load
+        self.sums[fold] = self._stored("sum", kernel.axes, fold, kernel, kernel.where)
+        return self.sums[fold]
 
     def _stored(
         self, what: str, axes: tuple[Axis, ...], value: Expression, kernel: Kernel,
@@ -184,10 +246,45 @@ class _Maker:
         return not any(isinstance(n, Load) and n.buffer in changed for n in walk(value))
 
 
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A part of an expression over axes of its own, and what some of them stand for."""
+
+    part: Expression
+    axes: tuple[Axis, ...]
+    places: dict[str, Affine]
+
+
+def _composed(entry: Affine) -> bool:
+    return len(entry.terms) > 1 or bool(entry.terms and entry != axis(str(entry.terms[0][0])))
+
+
+def _placed(node: Expression, names: dict[Affine, Affine]) -> Expression | None:
+    """A load or position with places by name."""
+    match node:
+        case Load(buffer, index):
+            return Load(
+                buffer, tuple(names.get(e, e) if isinstance(e, Affine) else e for e in index)
+            )
+        case Position(index) if index in names:
+            return Position(names[index])
+        case _:
+            return None
+
+
+def _within(kernel: Kernel, fold: Fold) -> Kernel:
+    """The kernel with the axes of a fold, for what is computed inside that."""
+    where = (*kernel.where, *fold.where)
+    return replace(kernel, axes=(*kernel.axes, *fold.axes), where=where)
+
+
 def normal(node: Expression) -> Expression | None:
     """Moves out of a sum what does not change inside: signs, factors, conditions."""
     match node:
         case Fold("sum", axes, body, where):
+            if isinstance(body, Fold) and body.operator == "sum":
+                flat = Fold("sum", (*axes, *body.axes), body.body, (*where, *body.where))
+                return normal(flat) or flat
             inside = frozenset(a.name for a in axes)
             if any(isinstance(n, Fold) for n in walk(body)):
                 return None
@@ -230,7 +327,7 @@ def _free(part: Expression, where: tuple[Guard, ...]) -> bool:
 
 def factors(body: Expression) -> tuple[Expression, ...]:
     """What is multiplied. `if c then a * b else 0` is a product too: of `if c then a else 0` and
-    b, where a is the first factor with all axes of the condition."""
+    b, where a is the first of the factors that lack fewest axes of the condition."""
     match body:
         case Apply("mul", (x, y)):
             return factors(x) + factors(y)
@@ -238,11 +335,10 @@ def factors(body: Expression) -> tuple[Expression, ...]:
             inner = factors(x)
             if len(inner) < 2:
                 return (body,)
-            fits = [k for k, part in enumerate(inner) if axes_of(condition) <= axes_of(part)]
-            if not fits:
-                return (body,)
-            chosen = Apply("select", (condition, inner[fits[0]], ZERO))
-            return (*inner[: fits[0]], chosen, *inner[fits[0] + 1 :])
+            lacking = [len(axes_of(condition) - axes_of(part)) for part in inner]
+            best = lacking.index(min(lacking))
+            chosen = Apply("select", (condition, inner[best], ZERO))
+            return (*inner[:best], chosen, *inner[best + 1 :])
         case _:
             return (body,)
 

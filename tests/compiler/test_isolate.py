@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from latte import build
 from latte.codegen import interp
 from latte.codegen.interp import Run
 from latte.compiler.affine import axis
 from latte.compiler.expression import Apply, Axis, Fold, Load, Number, Position
-from latte.compiler.ir import Buffer, Kernel, Phase, Program, Write
+from latte.compiler.ir import Buffer, Kernel, Phase, Program, Write, expressions
 from latte.compiler.isolate import factors, isolate, normal
+from latte.compiler.pipeline import program_of
+from latte.compiler.rewrite import walk
 from latte.compiler.show import show, show_program
 from latte.compiler.verify import verify
 from tests.compiler.contractions import names, recurrent
@@ -74,3 +77,48 @@ def with_body(body: Apply) -> Program:
     write = Write("out", names((N, J)), Fold("sum", (K,), body))
     kernel = Kernel("out", (N, J), (), (write,))
     return Program("test", buffers, (Phase("forward", (kernel,)),))
+
+
+def test_sums_inside_a_maximum_and_its_gradients_are_contractions() -> None:
+    """A maxout convolution: one sum for the maximum and its winner; where the winner was, in the
+    gradients, is a factor of its own."""
+    text = """
+neuron Best(x[i...], weight[k, i...]) = max(k) sum(i) weight[k, i] * x[i]
+layer Maxout(source[c, h, w], filters) {
+    param weight[filters, 3, c, 3, 3] = xavier(c * 9)
+    ensemble out[f: filters, y: h, x: w] =
+        Best(source[:, y - 1 ..+ 3, x - 1 ..+ 3], weight[f])
+}
+net Net {
+    input image[4, 6, 5]
+    input y[2]
+    one = Maxout(Tanh(Maxout(image, 6)), 4)
+    out = Linear(one, 2)
+    loss MeanSquaredLoss(out, y)
+}
+"""
+    net = build.elaborate(build.read_text(text, "test"), None, {})
+    before = program_of(net, batch=3)
+    after = isolate(before)
+    verify(after, "isolate")
+    found = show_program(after)
+    assert found.count("max [") > 0 and ".sum1[n, f, y, x, k" in found
+    kernels = [k for phase in after.phases for k in phase.items if isinstance(k, Kernel)]
+    folds = [n for k in kernels for e in expressions(k) for n in walk(e) if isinstance(n, Fold)]
+    nested = [fold for fold in folds if any(isinstance(n, Fold) for n in walk(fold.body))]
+    assert nested == []
+    expected, got = interp.allocate(before), interp.allocate(after)
+    rng = np.random.default_rng(0)
+    for buffer in before.buffers:
+        if buffer.role in ("input", "parameter"):
+            expected[buffer.name][...] = rng.normal(size=expected[buffer.name].shape)
+            got[buffer.name][...] = expected[buffer.name]
+    now = Run(items=2, scalars={"items": 2.0})
+    for phase in ("forward", "backward"):
+        interp.run(before, phase, expected, now)
+        interp.run(after, phase, got, now)
+    for buffer in before.buffers:
+        if buffer.role in ("value", "gradient", "parameter gradient"):
+            np.testing.assert_allclose(
+                got[buffer.name], expected[buffer.name], rtol=1e-9, atol=1e-12, err_msg=buffer.name
+            )
