@@ -51,7 +51,7 @@ class Wanted:
     target: str = "cpu"
     mode: str = "train"
     keep: tuple[str, ...] = ()
-    winograd: bool = False
+    winograd: bool = True
     no_fuse: tuple[str, ...] = ()
 
 
@@ -176,7 +176,7 @@ def peak_memory(net: Net, *, batch: int, time: int = 1) -> int:
 
 
 def choices(
-    net: Net, *, keep: tuple[str, ...] = (), winograd: bool = False, no_fuse: tuple[str, ...] = ()
+    net: Net, *, keep: tuple[str, ...] = (), winograd: bool = True, no_fuse: tuple[str, ...] = ()
 ) -> Choices:
     """What the passes are told: which values stay readable, what is left out."""
     from latte.compiler.choices import FUSIONS, Choices

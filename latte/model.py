@@ -124,7 +124,7 @@ class Net(Recorder):
         time: int | None = None,
         keep: Iterable[str] = (),
         seed: int = 0,
-        winograd: bool = False,
+        winograd: bool = True,
         no_fuse: Iterable[str] = (),
     ) -> Executable:
         """An executable for up to `batch` items (default: the train block's).

@@ -169,7 +169,7 @@ def compile_options(function: Function) -> Callable[..., Any]:
         click.option(
             "--winograd/--no-winograd",
             default=False,
-            help="Whether convolutions may have fewer multiplications  [no]",
+            help="Whether convolutions may have fewer multiplications  [yes]",
         ),
         click.option(
             "--no-fuse",

@@ -24,9 +24,11 @@ from math import prod
 Matrix = tuple[tuple[Fraction, ...], ...]
 
 # Finite points by their number. Few, near 1 and in pairs: rounding grows with the powers of the
-# points, and a pair shares its arithmetic. Five: 3/4 and 3/2 were measured to be the most exact.
+# points, and a pair shares its arithmetic. These were measured to be the most exact
+# (docs/numerics.md).
 POINTS: dict[int, tuple[Fraction, ...]] = {
     5: tuple(map(Fraction, ("0", "3/4", "-3/4", "3/2", "-3/2"))),
+    6: tuple(map(Fraction, ("1/3", "-1/3", "5/6", "-5/6", "3/2", "-3/2"))),
 }
 
 

@@ -23,7 +23,7 @@ from latte.compiler.winograd_stages import Stages
 from latte.compiler.winograd_tiles import Tiling
 from latte.compiler.winograd_view import Sliding, find_sliding
 
-Choice = Callable[[Sliding, Machine], tuple[Tiling, ...] | None]
+Choice = Callable[[Sliding], tuple[Tiling, ...] | None]
 
 
 def winograd(program: Program, machine: Machine, choose: Choice = tilings) -> Program:
@@ -59,7 +59,7 @@ class _Maker:
 
     def _stages(self, kernel: Kernel) -> tuple[Item, ...]:
         sliding = find_sliding(kernel, self.program)
-        chosen = None if sliding is None else self.choose(sliding, self.machine)
+        chosen = None if sliding is None else self.choose(sliding)
         if sliding is None or chosen is None:
             return (kernel,)
         blocks = frame(sliding, chosen)

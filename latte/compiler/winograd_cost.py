@@ -1,42 +1,44 @@
 """Whether Winograd's stages are faster than the contraction itself, and with which tiles.
 
-In: a `Sliding` contraction, the machine.  Out: a tiling of each pair, or None.
+In: a `Sliding` contraction.  Out: a tiling of each pair, or None.
 
     3 x 3 taps, 256 channels, 56 x 56 outputs   ->  tiles of 4 x 4 outputs
+    3 x 3 taps, 256 channels, 13 x 13 outputs   ->  tiles of 5 x 5 outputs, of which 3 x 3 cover it
     3 x 3 taps, 3 channels                      ->  None
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from math import prod
 
-from latte.compiler.expression import Axis, Load
-from latte.compiler.machine import Machine
+from latte.compiler.expression import Axis
 from latte.compiler.winograd_tiles import Tiling
 from latte.compiler.winograd_view import Pair, Sliding
 
-LARGEST = 8  # places of a tile along one dimension
-STEPS = (4, 2)  # outputs, or taps, of a tile
-GAIN = 1.3  # times fewer multiply-adds from which the stages pay
+LARGEST = 8  # places of a tile along one dimension: rounding grows with each of them
+STEPS = (4, 5, 2)  # outputs, or taps, of a tile
+TRANSFORM = 20.0  # multiply-adds of a contraction in the time of one place of a transform
+GAIN = 1.3  # how much less time pays
+LEAST = 2e8  # multiply-adds below which nothing is gained that is worth more code
 
 
-def tilings(sliding: Sliding, machine: Machine) -> tuple[Tiling, ...] | None:
+def tilings(sliding: Sliding) -> tuple[Tiling, ...] | None:
     """The tiles that take least time; None where the contraction itself does."""
-    direct = _multiplications(sliding)
-    costs = [(_cost(sliding, chosen), chosen) for chosen in candidates(sliding)]
-    if not costs:
+    direct = _size(sliding.kernel.axes) * _size(sliding.parts.fold.axes)
+    chosen = tiles(sliding)
+    if chosen is None or direct < LEAST:
         return None
-    least, best = min(costs, key=lambda pair: pair[0])
-    return best if least * GAIN < direct else None
+    return chosen if GAIN * _time(sliding, chosen) < direct else None
 
 
-def candidates(sliding: Sliding, steps: tuple[int, ...] = STEPS) -> Iterator[tuple[Tiling, ...]]:
-    """All tilings to choose from, with the same step for all pairs."""
-    for step in steps:
-        chosen = tuple(_tiling(pair, step) for pair in sliding.pairs)
-        if all(min(t.outputs, t.taps) > 1 and t.size <= LARGEST for t in chosen):
-            yield chosen
+def tiles(sliding: Sliding, steps: tuple[int, ...] = STEPS) -> tuple[Tiling, ...] | None:
+    """For each pair the tiles with the fewest products; None where a pair has none."""
+    options = [[t for t in (_tiling(pair, step) for step in steps) if _good(t)]
+               for pair in sliding.pairs]  # fmt: skip
+    if not all(options):
+        return None
+    return tuple(min(each, key=lambda t: (t.size * t.tile.size, t.size)) for each in options)
 
 
 def _tiling(pair: Pair, step: int) -> Tiling:
@@ -46,29 +48,22 @@ def _tiling(pair: Pair, step: int) -> Tiling:
     return Tiling(pair, pair.row.size, step)
 
 
-def _multiplications(sliding: Sliding) -> float:
-    return prod(a.size for a in (*sliding.kernel.axes, *sliding.parts.fold.axes))
+def _good(tiling: Tiling) -> bool:
+    return min(tiling.outputs, tiling.taps) > 1 and tiling.size <= LARGEST
 
 
-def _cost(sliding: Sliding, chosen: tuple[Tiling, ...]) -> float:
-    """Multiply-adds of the products, and of the transforms as far as each takes: about four
-    operations, a load and a store for each place and dimension."""
-    tiles = prod(t.tile.size for t in chosen)
-    places = prod(t.size for t in chosen)
+def _time(sliding: Sliding, chosen: tuple[Tiling, ...]) -> float:
+    """Multiply-adds of the products, and those in the time of the transforms."""
     own = [a for a in (*sliding.kernel.axes, *sliding.parts.fold.axes)
            if a.name not in sliding.sliding]  # fmt: skip
-    products = prod(a.size for a in own) * tiles * places
-    data = _elements(sliding, sliding.data) * tiles
-    taps = _elements(sliding, sliding.taps)
-    taps *= prod(t.tile.size for t in chosen if not t.by_row)
-    sums = prod(a.size for a in own if a in sliding.kernel.axes)
-    sums *= prod(t.tile.size for t in chosen if t.by_row)
-    return products + TRANSFORM * places * (data + taps + sums)
+    tiles, places = (prod(t.tile.size for t in chosen), prod(t.size for t in chosen))
+    rows = prod(t.tile.size for t in chosen if t.by_row)
+    data = _size(sliding.axes_of(sliding.data)) * tiles
+    taps = _size(sliding.axes_of(sliding.taps)) * (tiles // rows)
+    sums = _size(a for a in own if a in sliding.kernel.axes) * rows
+    products = prod(a.size for a in own) * tiles
+    return places * (products + TRANSFORM * (data + taps + sums))
 
 
-TRANSFORM = 8.0  # multiply-adds in the time of a transform, for each place
-
-
-def _elements(sliding: Sliding, load: Load) -> float:
-    own: tuple[Axis, ...] = sliding.axes_of(load)
-    return prod(a.size for a in own)
+def _size(axes: Iterable[Axis]) -> float:
+    return float(prod(a.size for a in axes))

@@ -58,7 +58,7 @@ class Trainable(Protocol):
         threads: int | None = None,
         time: int | None = None,
         seed: int = 0,
-        winograd: bool = False,
+        winograd: bool = True,
         no_fuse: Iterable[str] = (),
     ) -> Executable: ...
 
@@ -111,7 +111,7 @@ def train(
     batch: int | None = None,
     rate: float | None = None,
     seed: int = 0,
-    winograd: bool = False,
+    winograd: bool = True,
     no_fuse: Iterable[str] = (),
     threads: int | None = None,
     target: str = "cpu",
