@@ -190,13 +190,13 @@ def choices(
 
 
 def lower_kernel(
-    kernel: Kernel, program: Program, machine: Machine, around: tuple[Axis, ...]
+    kernel: Kernel, program: Program, machine: Machine, around: tuple[Axis, ...], variant: int = 0
 ) -> Lowered:
     """A kernel of an optimised Program as vector code: register tiles where it is a contraction.
-    `around` are the axes of the loops and groups it is in."""
+    `around` are the axes of the loops and groups it is in, `variant` what a search chose."""
     from latte.compiler import contract, lower
 
-    tiled = contract.lower(kernel, program, machine, around)
+    tiled = contract.lower(kernel, program, machine, around, variant)
     return tiled or lower.lower(kernel, program, machine, around)
 
 

@@ -126,17 +126,24 @@ class Net(Recorder):
         seed: int = 0,
         winograd: bool = True,
         no_fuse: Iterable[str] = (),
+        tune: float = 0.0,
     ) -> Executable:
         """An executable for up to `batch` items (default: the train block's).
 
         `mode="infer"` keeps nothing for a backward pass; `time` is the longest sequence of a net
         with a time axis; `keep` names values to keep readable; `winograd=False` computes every
         contraction with its own multiplications; `no_fuse` names kinds of fusion to leave out
-        ("epilogue", "maps", "pool", "update", "tiles"). Raises LatteError.
+        ("epilogue", "maps", "pool", "update", "tiles"). `tune` searches for faster
+        code for so many seconds, and remembers it. Raises LatteError.
         """
         wanted = build.Wanted(batch, time, target, mode, tuple(keep), winograd, tuple(no_fuse))
         made = self._origin.made(wanted, lambda: build.make(self.elaborated, wanted))
-        return build.executable(made, wanted, text=self.text(), threads=threads, seed=seed)
+        exe = build.executable(made, wanted, text=self.text(), threads=threads, seed=seed)
+        if tune:
+            from latte.runtime import tune_bar
+
+            tune_bar.tune(exe, tune)
+        return exe
 
     def text(self) -> str:
         """The `.latte` text of the net: as it was read, or as its calls equal."""
@@ -168,7 +175,18 @@ def loads(text: str, net: str | None = None, **arguments: Scalar) -> Net:
 
 def compile(path: str | Path, net: str | None = None, **options: object) -> Executable:
     """`latte.load(path, net).compile(...)`: options of `Net.compile`, and the net's arguments."""
-    known = {"batch", "target", "threads", "mode", "time", "keep", "seed", "winograd", "no_fuse"}
+    known = {
+        "batch",
+        "target",
+        "threads",
+        "mode",
+        "time",
+        "keep",
+        "seed",
+        "winograd",
+        "no_fuse",
+        "tune",
+    }
     chosen = {name: value for name, value in options.items() if name in known}
     rest: dict[str, Scalar] = {n: v for n, v in options.items() if n not in known}  # type: ignore[misc]
     return load(path, net, **rest).compile(**chosen)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 Scalar = int | float | bool | str
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
 
 OUR_MISTAKE = 70
 INTERRUPTED = 130
@@ -132,6 +135,22 @@ def json_option(function: Function) -> Function:
     )
 
 
+class Duration(click.ParamType[float]):
+    """`90`, `60s`, `5m`, `1h`: a number of seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, float):
+            return value
+        number, unit = (value[:-1], value[-1]) if value[-1:] in UNITS else (value, "s")
+        with suppress(ValueError):
+            seconds = float(number) * UNITS[unit]
+            if 0 <= seconds < float("inf"):
+                return seconds
+        self.fail(f"`{value}` is not a time such as 60s or 5m", param, ctx)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How a net is compiled; None where the command line does not say."""
@@ -143,6 +162,7 @@ class Settings:
     time: int | None
     winograd: bool
     no_fuse: tuple[str, ...]
+    tune: float
 
     def compile(
         self, net: Net, *, mode: str = "train", batch: int | None = None, time: int | None = None
@@ -151,7 +171,7 @@ class Settings:
         return net.compile(
             self.batch or batch, target=self.target, threads=self.threads, mode=mode,
             time=self.time or time, seed=self.seed, winograd=self.winograd,
-            no_fuse=self.no_fuse,
+            no_fuse=self.no_fuse, tune=self.tune,
         )  # fmt: skip
 
 
@@ -176,6 +196,12 @@ def compile_options(function: Function) -> Callable[..., Any]:
             type=click.Choice(list(FUSIONS)),
             multiple=True,
             help="A kind of fusion to leave out",
+        ),
+        click.option(
+            "--tune",
+            type=Duration(),
+            default=0.0,
+            help="How long to search for faster code, and remember it: 60s, 5m",
         ),
         click.option("--time", type=positive, help="Steps of the longest sequence"),
         click.option("--seed", type=int, default=0, help="Of first weights and draws  [0]"),

@@ -20,6 +20,7 @@ from latte.compiler.contract_dot import DotNest
 from latte.compiler.contract_emit import Nest, emit
 from latte.compiler.contract_plan import plan
 from latte.compiler.contract_result import emits
+from latte.compiler.contract_variants import variants
 from latte.compiler.contract_view import Contraction, recognise
 from latte.compiler.expression import Axis
 from latte.compiler.ir import Kernel, Program
@@ -28,14 +29,16 @@ from latte.compiler.vector import Lowered, Units
 
 
 def lower(
-    kernel: Kernel, program: Program, machine: Machine, around: tuple[Axis, ...] = ()
-) -> Lowered | None:
+    kernel: Kernel, program: Program, machine: Machine, around: tuple[Axis, ...] = (),
+    variant: int = 0,
+) -> Lowered | None:  # fmt: skip
     """The code of a contraction for this machine, or None where another lowering must do.
-    `around` are the axes of the loops and groups it is in, the outermost first."""
+    `around` are the axes of the loops and groups it is in, the outermost first; `variant` numbers
+    the plans of `contract_variants`, which all give the same bits."""
     contraction = recognise(kernel, program)
     if contraction is None or not emits(contraction):
         return None
-    chosen = plan(contraction, machine)
+    chosen = variants(contraction, machine)[variant] if variant else plan(contraction, machine)
     if chosen is None:
         return None
     nest = DotNest if chosen.summed_lanes else Nest
@@ -44,6 +47,14 @@ def lower(
     )
     points = multiplications(contraction) // chosen.units
     return Lowered(function, buffers, Units(chosen.units, False, points))
+
+
+def count_variants(kernel: Kernel, program: Program, machine: Machine) -> int:
+    """How many variants of a contraction there are to choose from; 0 for other kernels."""
+    contraction = recognise(kernel, program)
+    if contraction is None or not emits(contraction):
+        return 0
+    return len(variants(contraction, machine))
 
 
 def multiplications(contraction: Contraction) -> int:

@@ -47,6 +47,9 @@ class Tiles:
         return tuple((width, count) for width, count in both if count)
 
 
+Tile = tuple[int, Tiles | None, tuple[Axis, ...]]  # vectors, rows, whole axes
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A summed axis taken `size` places at a time outside of the tiles."""
@@ -110,7 +113,13 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     lane = _lane(contraction, machine)
     if lane is None:
         return _summed_plan(contraction, machine)
-    vectors, rows, whole = _tile(contraction, lane, machine)
+    return scheduled(contraction, lane, _tile(contraction, lane, machine), machine)
+
+
+def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine) -> Plan | None:
+    """The schedule around a register tile, or None where a unit would have no loop that a
+    condition could bound."""
+    vectors, rows, whole = tile
     taken = {lane.name, *(a.name for a in whole), rows.axis.name if rows else ""}
     rest = tuple(a for a in contraction.axes if a.name not in taken)
     outer = tuple(a for a in rest if _batch(contraction, a.name, lane.name))
@@ -136,10 +145,10 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
         lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed,
         (), not chunks and _passes(contraction, machine),
     )  # fmt: skip
-    return replace(chosen, ahead=_ahead(contraction, chosen, machine))
+    return replace(chosen, ahead=asked_ahead(contraction, chosen, machine))
 
 
-def _ahead(contraction: Contraction, chosen: Plan, machine: Machine) -> tuple[Ahead, ...]:
+def asked_ahead(contraction: Contraction, chosen: Plan, machine: Machine) -> tuple[Ahead, ...]:
     """What to ask for while the innermost chunk, or the last of the outer loops, goes on."""
     whole = {a.name: a.size for a in (*contraction.axes, *contraction.summed)}
     sizes = {name: count for name, count in whole.items() if name not in _names(chosen.outer)}
@@ -247,18 +256,15 @@ def _unbound(contraction: Contraction, outside: set[str]) -> bool:
     return any(guard.axes() <= outside for guard in contraction.where)
 
 
-def _tile(
-    contraction: Contraction, lane: Axis, machine: Machine
-) -> tuple[int, Tiles | None, tuple[Axis, ...]]:
+def _tile(contraction: Contraction, lane: Axis, machine: Machine) -> Tile:
     """The register tile with the least time for one multiply-add."""
-    options = list(_tiles(contraction, lane, machine))
-    best = min(options, key=lambda option: option[0])
-    return best[1], best[2], best[3]
+    return min(tile_options(contraction, lane, machine), key=lambda option: option[0])[1]
 
 
-def _tiles(
+def tile_options(
     contraction: Contraction, lane: Axis, machine: Machine
-) -> Iterator[tuple[float, int, Tiles | None, tuple[Axis, ...]]]:
+) -> Iterator[tuple[float, Tile]]:
+    """Register tiles with about how many cycles they take for one vector multiply-add."""
     summed = lane in contraction.summed
     free = [
         a for a in contraction.axes if a is not lane and not guarded(contraction, a.name)
@@ -267,7 +273,7 @@ def _tiles(
     limit = machine.registers - (1 if machine.fma else 2)
     count = _vectors(lane, machine)
     for vectors in _blocks(contraction, lane, machine):
-        yield _cost(contraction, lane, count, vectors, None, ()), vectors, None, ()
+        yield _cost(contraction, lane, count, vectors, None, ()), (vectors, None, ())
         for row, whole in product(free, [(), *((a,) for a in free)]):
             if row in whole or any(a.symbol for a in whole):
                 continue
@@ -276,7 +282,8 @@ def _tiles(
             most = (limit - 1 - held) // (vectors * inside)
             if most >= 1:
                 rows = tiles(row, most)
-                yield _cost(contraction, lane, count, vectors, rows, whole), vectors, rows, whole
+                cost = _cost(contraction, lane, count, vectors, rows, whole)
+                yield cost, (vectors, rows, whole)
 
 
 def _blocks(contraction: Contraction, lane: Axis, machine: Machine) -> list[int]:

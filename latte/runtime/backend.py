@@ -7,10 +7,10 @@ In: a Program.  Out: `run(phase)`, and its arrays in declared order, whatever th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from latte.codegen import interp
 from latte.codegen.interp import Run
 from latte.compiler.ir import LOSS, Buffer, Kernel, Program, commit, kernels
 from latte.runtime.initial import First
+
+if TYPE_CHECKING:
+    from latte.runtime.tune import Summary, Tell
 
 Array = NDArray[Any]
 
@@ -62,6 +65,9 @@ class Backend(Protocol):
     def buffers(self) -> Mapping[str, Buffer]:
         """The buffers of the Program that runs, by name."""
 
+    def tune(self, phases: Iterable[str], seconds: float, tell: Tell | None) -> Summary | None:
+        """Searches for faster code of these phases; None where there is nothing to choose."""
+
     def close(self) -> None:
         """Gives threads and memory back."""
 
@@ -104,6 +110,9 @@ class Interpreted:
     @property
     def buffers(self) -> Mapping[str, Buffer]:
         return {buffer.name: buffer for buffer in self._program.buffers}
+
+    def tune(self, phases: Iterable[str], seconds: float, tell: Tell | None) -> Summary | None:
+        return None
 
     def close(self) -> None:
         self._arrays = {}

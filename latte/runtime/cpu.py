@@ -13,11 +13,12 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,10 @@ from latte.runtime.trace import Log
 from latte.runtime.workers import Workers
 
 PARALLEL_WORK = 30_000_000  # elementary operations (0.3 ms) of a phase that pay for waking threads
+
+
+if TYPE_CHECKING:
+    from latte.runtime.tune import Summary, Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,8 @@ class Native:
         self._lower = lower
         self._guard = guard
         self._machine = machine or host()
-        self._jit = Jit(self._machine, cache or Cache(None), threads)
+        self._cache = cache or Cache(None)
+        self._jit = Jit(self._machine, self._cache, threads)
         self._draws = Draws(self._jit, self._machine, threads)
         self._workers = Workers(threads, cache)
         self._buffers = {buffer.name: buffer for buffer in program.buffers}
@@ -188,6 +194,21 @@ class Native:
     @property
     def buffers(self) -> Mapping[str, Buffer]:
         return self._buffers
+
+    def tune(self, phases: Iterable[str], seconds: float, tell: Tell | None = None) -> Summary:
+        """Searches for faster variants of the phases' contractions, which are used from now on.
+        What a phase left readable is gone."""
+        from latte.runtime.tune import search  # which makes backends of its own
+
+        summary, best = search(
+            self._program, phases, self._lower, seconds=seconds, threads=self._workers.count,
+            cache=self._cache, machine=self._machine, tell=tell,
+        )  # fmt: skip
+        for kernel, variant in best.items():
+            self._jit.choose(kernel, variant)
+        self._phases.clear()
+        self._places.clear()
+        return summary
 
     def close(self) -> None:
         self._finalizer()

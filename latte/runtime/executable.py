@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from numbers import Real
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ from latte.runtime.initial import first_values, scheduled
 from latte.runtime.nodes import find_node, viewed
 from latte.runtime.nonfinite import NonFinite, first_nonfinite
 from latte.runtime.stored import Stored
+
+if TYPE_CHECKING:
+    from latte.runtime.tune import Summary, Tell
 
 Array = NDArray[Any]
 Mode = Literal["train", "infer"]
@@ -252,6 +255,14 @@ class Executable:
             )
             for hyper in self.net.training.solver.hypers
         }
+
+    def tune(self, seconds: float, tell: Tell | None = None) -> Summary | None:
+        """Searches for faster code, of the same bits, for so many seconds or until Ctrl-C. What was
+        found is used from now on, here and by later compilations; a further search goes on where
+        this one stopped. None where the target has nothing to choose."""
+        phases = ("step", "infer") if self.mode == "train" else ("infer", "predict")
+        self._phase = ""
+        return self.backend.tune(phases, seconds, tell)
 
     def close(self) -> None:
         """Gives threads and memory back; the executable cannot be used afterwards."""

@@ -60,6 +60,7 @@ class Trainable(Protocol):
         seed: int = 0,
         winograd: bool = True,
         no_fuse: Iterable[str] = (),
+        tune: float = 0.0,
     ) -> Executable: ...
 
 
@@ -113,6 +114,7 @@ def train(
     seed: int = 0,
     winograd: bool = True,
     no_fuse: Iterable[str] = (),
+    tune: float = 0.0,
     threads: int | None = None,
     target: str = "cpu",
     time: int | None = None,
@@ -152,6 +154,7 @@ def train(
         seed=seed,
         winograd=winograd,
         no_fuse=no_fuse,
+        tune=tune,
     )
     if rate is not None:
         exe.set_hyper("rate", rate)
