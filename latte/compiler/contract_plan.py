@@ -182,13 +182,26 @@ def _summed_plan(contraction: Contraction, machine: Machine) -> Plan | None:
     lane = max(lanes, key=lambda a: a.size, default=None)
     if lane is None or contraction.where:
         return None
-    vectors, rows, whole = _tile(contraction, lane, machine)
+    _, rows, whole = _tile(contraction, lane, machine)
     taken = {*(a.name for a in whole), rows.axis.name if rows else ""}
     rest = tuple(a for a in contraction.axes if a.name not in taken)
     others = tuple(sorted(rest, key=lambda a: -contraction.target.coefficient(a.name)))
     row_parts, other_parts = _parts(1, rows, others, 1e12)
-    summed = (lane, *(a for a in contraction.summed if a is not lane))
-    return Plan(lane, vectors, 1, rows, whole, (), others, row_parts, other_parts, (), summed)
+    summed = (*(a for a in contraction.summed if a is not lane), lane)
+    again = prod(a.size for a in others) // other_parts > 1 and contraction.partial is not None
+    mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
+    held = (rows.base + 1 if rows else 1) * lane.size * BYTES
+    chunks = _row_chunks(summed[:-1], machine.l1 // 2 // held) if again and not mixed else ()
+    return Plan(lane, 1, 1, rows, whole, (), others, row_parts, other_parts, chunks, summed)
+
+
+def _row_chunks(outer: tuple[Axis, ...], fits: int) -> tuple[Chunk, ...]:
+    """Cuts the outermost summed axis until what a tile reads at `fits` places stays in a cache."""
+    inner = prod(a.size for a in outer[1:])
+    if not outer or outer[0].size * inner <= fits:
+        return ()
+    parts = -(-outer[0].size // max(1, fits // inner))
+    return (Chunk(outer[0], -(-outer[0].size // parts)),)
 
 
 def _is_summed_lane(contraction: Contraction, a: Axis, machine: Machine) -> bool:

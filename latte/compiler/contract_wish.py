@@ -22,6 +22,7 @@ from latte.compiler.ir import Kernel
 from latte.compiler.rewrite import walk
 
 Place = tuple[str, int]  # a buffer and the number of one of its axes
+LONG = 512  # places of a sum from which adding the lanes at the end may pay
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ def _option(kernel: Kernel, parts: Parts, a: Axis) -> Option | None:
 
 def _summed(parts: Parts, a: Axis) -> Option | None:
     if a.symbol == "t" or any(a.name in guard.index.axes() for guard in parts.fold.where):
+        return None
+    if prod(b.size for b in parts.fold.axes) < LONG:
         return None
     numbers = [_number(load, a.name) for load in parts.factors]
     if any(number is None or number == BROKEN for number in numbers):
