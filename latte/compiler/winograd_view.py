@@ -66,7 +66,7 @@ class Sliding:
 def find_sliding(kernel: Kernel, program: Program) -> Sliding | None:
     """The kernel as a sliding contraction of plain buffers; None where it is none."""
     parts = find_parts(kernel)
-    if parts is None or len(parts.factors) != 2 or kernel.where:
+    if parts is None or len(parts.factors) != 2 or kernel.where or not parts.target:
         return None
     written = {write.buffer for write in kernel.writes}
     names = {load.buffer for load in parts.factors} | {parts.write.buffer}
