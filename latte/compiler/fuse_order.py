@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from latte.compiler.ir import Item, Program, kernels
+from latte.compiler.ir import LASTING, Item, Program, kernels
 from latte.compiler.plan_memory import reads, writes
-
-LASTING = frozenset({"parameter", "state", "running"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class _Dropping:
         return (replace(item, items=inner),) if inner else ()
 
     def _kernel(self, kernel: Kernel) -> tuple[Kernel, ...]:
-        needed = [write for write in kernel.writes if not self._unread(kernel, write.buffer)]
+        needed = [write for write in kernel.writes if not self._unread(write.buffer)]
         if len(needed) == len(kernel.writes):
             return (kernel,)
         left = replace(kernel, writes=tuple(needed))
@@ -71,11 +71,10 @@ class _Dropping:
             return (kernel,)
         return (simplify_kernel(left),) if needed else ()
 
-    def _unread(self, kernel: Kernel, name: str) -> bool:
+    def _unread(self, name: str) -> bool:
         if name in self.read or name in self.kept:
             return False
-        role = self.buffers[name].role
-        return role in TRANSIENT or (role == "parameter gradient" and len(kernel.writes) > 1)
+        return self.buffers[name].role in TRANSIENT
 
 
 def waits(kernel: Kernel) -> bool:
