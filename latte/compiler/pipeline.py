@@ -26,6 +26,7 @@ from latte.compiler.share import share
 from latte.compiler.simplify import simplify_program
 from latte.compiler.split_sums import split_sums
 from latte.compiler.synthesize import synthesize
+from latte.compiler.together import together
 from latte.compiler.winograd import winograd
 
 Pass = Callable[[Program, Machine, Choices], Program]
@@ -42,6 +43,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("winograd", lambda program, machine, choices: winograd(program, machine)),
     ("pack", lambda program, machine, choices: pack(program, machine)),
     ("hasten", lambda program, machine, choices: hasten(program)),
+    ("together", lambda program, machine, choices: together(program, machine)),
     ("derive", lambda program, machine, choices: derive(program)),
 )
 
