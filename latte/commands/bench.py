@@ -114,7 +114,7 @@ def made_up(net: Net, settings: Settings) -> tuple[Executable, dict[str, Any]]:
 def measured(exe: Executable, fed: dict[str, Any], seconds: float, ready: float) -> Figures:
     """Passes and layers, and the machine's limits beside them."""
     from latte.runtime.limits import measured_bandwidth, measured_peak
-    from latte.runtime.profile import by_layer, timings
+    from latte.runtime.profile import by_layer, profiled
 
     passes = _passes(exe, fed)
     for run in passes.values():
@@ -122,7 +122,7 @@ def measured(exe: Executable, fed: dict[str, Any], seconds: float, ready: float)
     peak, bandwidth = measured_peak(exe.threads), measured_bandwidth(exe.threads)
     lines = [_measured(exe, name, run, seconds) for name, run in passes.items()]
     exe.step(**fed)
-    layers = by_layer(exe, "step", timings(exe, "step"))
+    layers = by_layer(exe, profiled(exe, "step"))
     rows = [Line(r.name, r.part, r.seconds, r.operations, r.bytes) for r in layers]
     return Figures(ready, peak, bandwidth, tuple(lines), tuple(rows))
 

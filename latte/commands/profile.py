@@ -1,75 +1,129 @@
-"""`latte profile`: where the time of a step goes, as a table and as a trace."""
+"""`latte profile`: where the time of a phase goes, on which worker, and what is only moved."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from latte.commands.bench import made_up
-from latte.commands.command import Command, Settings, compile_options, net_argument
+from latte.commands.bench import made_ready
+from latte.commands.command import Command, Settings, compile_options, json_option, net_argument
+from latte.commands.tables import show_copies, show_profile
+from latte.errors import fail
 
 if TYPE_CHECKING:
     from latte.model import Net
-    from latte.runtime.profile import Timing
+    from latte.runtime.backend import Backend
+    from latte.runtime.copies import Copy
+    from latte.runtime.executable import Executable
+    from latte.runtime.profile import Profile
+
+REPEATS = 5
 
 
 @click.command(cls=Command)
 @net_argument
-@click.option("--phase", default="step", help="step, forward, backward, infer  [step]")
+@click.option("--phase", default="step", help="step, forward, backward, infer, predict  [step]")
 @click.option("--trace", default="trace.json", metavar="FILE", help="[trace.json]")
+@click.option("--copies", is_flag=True, help="Count what is fed, fetched and laid out anew")
 @compile_options
-def command(net: Net, phase: str, trace: str, settings: Settings) -> None:
-    """The time of each kernel of a phase, run one after another on made-up data.
+@json_option
+def command(
+    net: Net, phase: str, trace: str, copies: bool, as_json: bool, settings: Settings
+) -> None:
+    """The time of each kernel of a phase, as the workers run it on made-up data.
 
-    Open the trace in Perfetto (ui.perfetto.dev) or chrome://tracing.
+    Open the trace in Perfetto (ui.perfetto.dev) or chrome://tracing: one track for each worker.
+    A gap is a wait for other workers. The fastest of several runs is shown.
 
     \b
       latte profile lenet.latte
-      latte profile lenet.latte --phase infer --batch 1
+      latte profile lenet.latte --phase infer --batch 1 --copies
     """
-    from latte.errors import fail
     from latte.runtime.limits import measured_peak
-    from latte.runtime.profile import by_ensemble, timings
+    from latte.runtime.profile import by_kernel, profiled
 
-    exe, fed = made_up(net, settings)
+    exe, fed, _ = made_ready(net, settings)
     names = [each.name for each in exe.program.phases]
     if phase not in names:
         fail("E0959", f"there is no phase `{phase}`", help=f"there are {', '.join(names)}")
-    exe.step(**fed)
-    found = timings(exe, phase)
-    Path(trace).write_text(json.dumps({"traceEvents": _events(found), "displayTimeUnit": "ms"}))
-    rows = by_ensemble(exe, phase, found)
-    peak, total = measured_peak(exe.threads), sum(row.seconds for row in rows)
-    click.echo(f"{'ms':>9}  {'share':>6}  {'GFLOP/s':>8}  {'of peak':>7}  kernel")
-    for row in sorted(rows, key=lambda row: -row.seconds):
-        speed = row.operations / max(row.seconds, 1e-9)
-        click.echo(
-            f"{row.seconds * 1e3:9.3f}  {row.seconds / total:6.1%}  {speed / 1e9:8.1f}  "
-            f"{speed / peak:7.1%}  {row.name}: {row.part}"
-        )
-    click.echo(f"{total * 1e3:9.3f}  {phase} of {exe.batch} items; {trace} has them in order")
+    run_before(exe, phase, fed)
+    found = profiled(exe, phase, REPEATS)
+    Path(trace).write_text(json.dumps(trace_of(found)), "utf-8")
+    moved = counted(exe, phase, fed, found) if copies else ()
+    rows = by_kernel(exe, found)
+    if as_json:
+        facts = {"net": exe.net.name, "batch": exe.batch, "threads": exe.threads, "phase": phase}
+        facts |= {"ms": found.seconds * 1e3, "waiting_ms": found.waiting * 1e3, "trace": trace}
+        facts["kernels"] = [row.as_json() for row in rows]
+        facts["copies"] = [each.as_json() for each in moved]
+        click.echo(json.dumps(facts))
+        return
+    click.echo(f"{exe.net.name}, batch {exe.batch}, {exe.threads} threads: {phase}")
+    show_profile(found, rows, measured_peak(exe.threads))
+    if copies:
+        show_copies(moved)
+    click.echo(f"{trace} has every kernel on every worker: open it in ui.perfetto.dev")
 
 
-def _events(found: tuple[Timing, ...]) -> list[dict[str, Any]]:
-    """Chrome's trace events: one complete event for each kernel, microseconds from the start."""
-    events, at = [], 0.0
-    for row in found:
-        took = row.seconds * 1e6
-        (origin, reason), *others = row.covers
-        facts = {"reason": reason, "bytes": row.bytes, "with": [name for name, _ in others]}
+def run_before(exe: Executable, phase: str, fed: dict[str, Any]) -> None:
+    """Runs what a phase needs to find done."""
+    match phase:
+        case "forward" | "backward" | "update":
+            exe.forward(**fed)
+            exe.backward()
+        case "infer" | "predict":
+            exe.evaluate(**fed)
+        case _:
+            exe.step(**fed)
+
+
+def trace_of(found: Profile) -> dict[str, Any]:
+    """Chrome's trace format: a track for each worker, microseconds from the phase's begin."""
+    name = {"ph": "M", "pid": 1, "name": "process_name", "args": {"name": f"latte {found.phase}"}}
+    events: list[dict[str, Any]] = [name]
+    for worker in sorted({span.thread for span in found.spans}):
+        events.append(
+            {"ph": "M", "pid": 1, "tid": worker, "name": "thread_name",
+             "args": {"name": f"worker {worker}"}}
+        )  # fmt: skip
+    for span in found.spans:
+        kernel = span.kernel
         events.append(
             {
-                "name": origin,
                 "ph": "X",
-                "ts": at,
-                "dur": took,
-                "pid": 0,
-                "tid": 0,
-                "args": facts,
+                "pid": 1,
+                "tid": span.thread,
+                "name": kernel.origin or kernel.name,
+                "cat": kernel.reason or "kernel",
+                "ts": round(span.begin * 1e6, 3),
+                "dur": round((span.end - span.begin) * 1e6, 3),
+                "args": {"kernel": kernel.name, "reason": kernel.reason},
             }
         )
-        at += took
-    return events
+    return {"traceEvents": events, "displayTimeUnit": "ms"}
+
+
+def counted(exe: Executable, phase: str, fed: dict[str, Any], found: Profile) -> tuple[Copy, ...]:
+    """What one call moves without computing: inputs, results, arrays in another layout."""
+    from latte.compiler.plan_memory import loaded
+    from latte.runtime.copies import Counted, laid_out
+
+    backend, counting = exe.backend, Counted(exe.backend)
+    exe.backend = cast("Backend", counting)
+    try:
+        match phase:
+            case "predict":
+                read = loaded(exe.program.phase(phase))
+                exe.predict(**{name: array for name, array in fed.items() if name in read})
+            case "infer":
+                exe.evaluate(**fed)
+            case "forward" | "backward" | "update":
+                exe.forward(**fed)
+            case _:
+                exe.step(**fed)
+    finally:
+        exe.backend = backend
+    return (*counting.found(), *laid_out(exe, found.spans))

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from latte.peers.compare import Comparison
+    from latte.runtime.copies import Copy
+    from latte.runtime.profile import Profile, Share
 
 LAYERS = 24  # shown; the rest is added up in one line
-WIDTH = 110  # of tables that no terminal limits
+KERNELS = 40
+WIDTH = 132  # of tables that no terminal limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def show_figures(figures: Figures) -> None:
     for line in figures.passes:
         table.add_row(line.name, *_cells(line, figures)[:3])
     out.print(table)
-    out.print("\nof a step, kernels one after another:")
+    out.print("\nof a step, a worker on average:")
     table = _table("layer", "ms", "GFLOP/s", "of peak", "MB", "GB/s", "of memory", phase=True)
     shown, rest = _longest(figures.layers)
     total = sum(line.seconds for line in figures.layers)
@@ -142,6 +145,42 @@ def show_comparisons(found: Sequence[Comparison]) -> None:
     for phase in dict.fromkeys(each.what for each in found):
         rival = best(each for each in found if each.what == phase)
         out.print(f"{phase}: {rival.ratio:.2f} times as fast as {rival.peer} {rival.mode}")
+
+
+def show_profile(found: Profile, rows: Sequence[Share], peak: float) -> None:
+    """The kernels of a phase, the longest first."""
+    out = console()
+    table = _table(
+        "kernel", "ms", "of phase", "slowest", "GFLOP/s", "of peak", "MB", "GB/s", second="for"
+    )
+    for row in sorted(rows, key=lambda row: -row.seconds)[:KERNELS]:
+        speed, flow = row.operations / row.seconds / 1e9, row.bytes / row.seconds / 1e9
+        known = (f"{speed:,.1f}", f"{speed * 1e9 / peak:.0%}") if row.operations else ("", "")
+        table.add_row(
+            row.name, row.part, _ms(row.seconds), f"{row.seconds / found.seconds:.1%}",
+            f"{row.slowest / row.seconds:.2f}", *known, f"{row.bytes / 1e6:,.1f}", f"{flow:,.1f}",
+        )  # fmt: skip
+    rest = sorted(rows, key=lambda row: -row.seconds)[KERNELS:]
+    if rest:
+        table.add_row(f"{len(rest)} more", "", _ms(sum(row.seconds for row in rest)))
+    table.add_row("waiting", "", _ms(found.waiting), f"{found.waiting / found.seconds:.1%}")
+    table.add_row("together", "", _ms(found.seconds))
+    out.print(table)
+
+
+def show_copies(found: Sequence[Copy]) -> None:
+    """What moved without being computed."""
+    out = console()
+    out.print("moved, not computed:")
+    table = _table("array", "MB", "ms", "GB/s", second="how")
+    for row in sorted(found, key=lambda row: -row.seconds):
+        flow = row.bytes / row.seconds / 1e9 if row.seconds else 0.0
+        table.add_row(
+            row.name, row.kind, f"{row.bytes / 1e6:,.2f}", _ms(row.seconds), f"{flow:,.1f}"
+        )
+    total, seconds = sum(row.bytes for row in found), sum(row.seconds for row in found)
+    table.add_row("together", "", f"{total / 1e6:,.2f}", _ms(seconds))
+    out.print(table)
 
 
 def _table(first: str, *numbers: str, phase: bool = False, second: str = "") -> Table:

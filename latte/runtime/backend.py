@@ -45,9 +45,6 @@ class Backend(Protocol):
     def prepare(self, phase: str) -> None:
         """Compiles a phase that was not run yet."""
 
-    def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
-        """Runs a phase in the pieces that can be told apart: their kernels and seconds."""
-
     def begin(self, first: First) -> None:
         """Gives a buffer its first values."""
 
@@ -89,11 +86,6 @@ class Interpreted:
     def prepare(self, phase: str) -> None:
         """Nothing to do: a Program is run as it is."""
 
-    def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
-        start = perf_counter()
-        self.run(phase, now)
-        return [(kernels(self._program.phase(phase).items), perf_counter() - start)]
-
     def begin(self, first: First) -> None:
         self.write(first.name, first.values())
 
@@ -104,8 +96,13 @@ class Interpreted:
         return np.array(self._arrays[buffer][tuple(slice(0, size) for size in sizes)])
 
     def traced(self, phase: str, now: Run) -> tuple[Span, ...]:
-        [(listed, seconds)] = self.timed(phase, now)
-        return (Span(0, listed[0], 0.0, seconds),)
+        """One span for each kernel, loop or group, named by its last kernel."""
+        spans, start = [], perf_counter()
+        for item in self._program.phase(phase).items:
+            begin = perf_counter() - start
+            interp.run_items((item,), self._arrays, now)
+            spans.append(Span(0, kernels((item,))[-1], begin, perf_counter() - start))
+        return tuple(spans)
 
     @property
     def buffers(self) -> Mapping[str, Buffer]:

@@ -16,8 +16,6 @@ import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +32,7 @@ from latte.codegen.llvm_driver import (
     Stop,
     driver,
 )  # fmt: skip
-from latte.compiler.ir import LASTING, LOSS, Buffer, Kernel, Phase, Program, commit, kernels
+from latte.compiler.ir import LASTING, LOSS, Buffer, Phase, Program, commit, kernels
 from latte.compiler.machine import Machine, host
 from latte.compiler.plan_memory import buffer_bytes, is_transient
 from latte.compiler.vector import FIRST_SCALAR, fault_slot
@@ -135,20 +133,6 @@ class Native:
     def prepare(self, phase: str) -> None:
         if phase not in self._phases:
             self._compile(phase)
-
-    def timed(self, phase: str, now: Run) -> list[tuple[tuple[Kernel, ...], float]]:
-        """Runs a phase one kernel (or loop, or group) after another: the seconds of each."""
-        self._memory.clear.clear()
-        compiled = self._phases.get(phase) or self._compile(phase)
-        self._set_scalars(now)
-        plan, threads, found = compiled.schedule, self._threads(compiled.schedule, now), []
-        for item, (first, last) in zip(compiled.phase.items, pairwise(plan.starts), strict=True):
-            task = self._task(plan, first, last)
-            start = perf_counter()
-            self._workers.run(self._driver, task.address, threads)
-            found.append((kernels((item,)), perf_counter() - start))
-        self._version += compiled.changes
-        return found
 
     def traced(self, phase: str, now: Run) -> tuple[Span, ...]:
         """Runs a phase whole, with a clock: what each thread did in it."""

@@ -1,65 +1,80 @@
-"""Where the time of a phase goes.
+"""Where the time of a phase goes: by kernel, by layer, by worker.
 
-In: an executable that has been fed.  Out: seconds and bytes of each kernel; with the operations
-of the specification, of each layer and phase.
+In: an executable that has been fed.  Out: what each worker did when, added up under names, with the
+operations of the specification and the bytes that have to move.
 
-    timings(exe, "step")   ->   (Timing((("conv1.out", "forward"),), 0.0011, 2_100_000), ...)
+    by_layer(exe, profiled(exe, "step"))   ->   (Share("conv1", "forward", 0.0011, ...), ...)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from latte.compiler.ir import kernels
+from latte.compiler.ir import Kernel, kernels
 from latte.compiler.work import bytes_moved, operations
+from latte.runtime.backend import Span
 
 if TYPE_CHECKING:
     from latte.runtime.executable import Executable
 
-PHASES = ("forward", "backward", "update")
-
-
+PARTS = ("forward", "backward", "update", "layout")
 Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """A kernel, a loop or a group with its kernels, run alone: the best of several runs. `covers`
-    are the origins and reasons of its kernels, that with the most work first; `bytes` those that
-    have to move if every place of a buffer moves once."""
+class Profile:
+    """One run of a phase: from its begin to the end of the last span, on so many workers."""
 
-    covers: tuple[Key, ...]
-    seconds: float
-    bytes: int
+    phase: str
+    spans: tuple[Span, ...]
+
+    @property
+    def seconds(self) -> float:
+        return max((span.end for span in self.spans), default=0.0)
+
+    @property
+    def workers(self) -> int:
+        """How many took part."""
+        return len({span.thread for span in self.spans}) or 1
+
+    @property
+    def waiting(self) -> float:
+        """Seconds in which a worker on average did nothing."""
+        return self.seconds - sum(span.end - span.begin for span in self.spans) / self.workers
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Some timings together, under two names: a layer and a phase, or an ensemble and what was
-    computed for it. `operations` are those of the specification, however they were done."""
+    """What was run under two names: a layer and a part of the step, or an ensemble and what was
+    computed for it. `seconds` are those of a worker on average, `slowest` of the one that took
+    longest; `operations` those of the specification, however they were done; `bytes` those that
+    have to move if every place of a buffer moves once."""
 
     name: str
     part: str
     seconds: float
+    slowest: float
     operations: int
     bytes: int
 
+    def as_json(self) -> dict[str, Any]:
+        """Milliseconds, and what was done in them."""
+        return {
+            "name": self.name,
+            "part": self.part,
+            "ms": round(self.seconds * 1e3, 4),
+            "slowest_worker_ms": round(self.slowest * 1e3, 4),
+            "operations": self.operations,
+            "bytes": self.bytes,
+        }
 
-def timings(exe: Executable, phase: str, repeats: int = 5) -> tuple[Timing, ...]:
-    """The kernels of a phase in order, each run alone on all threads. Changes the weights if the
-    phase does."""
-    runs = [exe.backend.timed(phase, exe.now(phase)) for _ in range(repeats)]
-    found = []
-    for k, (listed, _) in enumerate(runs[0]):
-        seconds = min(run[k][1] for run in runs)
-        buffers = exe.backend.buffers
-        moved = sum(bytes_moved(kernel, buffers, exe.batch, exe.time) for kernel in listed)
-        ordered = sorted(listed, key=lambda kernel: -operations(kernel, exe.batch, exe.time))
-        covers = dict.fromkeys((each.origin or each.name, each.reason) for each in ordered)
-        found.append(Timing(tuple(covers), seconds, moved))
-    return tuple(found)
+
+def profiled(exe: Executable, phase: str, repeats: int = 5) -> Profile:
+    """The fastest of several runs of a phase. Changes the weights if the phase does."""
+    runs = (Profile(phase, exe.backend.traced(phase, exe.now(phase))) for _ in range(repeats))
+    return min(runs, key=lambda run: run.seconds)
 
 
 def operations_of(exe: Executable, phase: str) -> int:
@@ -67,39 +82,49 @@ def operations_of(exe: Executable, phase: str) -> int:
     return sum(operations(k, exe.batch, exe.time) for k in kernels(exe.program.phase(phase).items))
 
 
-def by_layer(exe: Executable, phase: str, found: Iterable[Timing]) -> tuple[Share, ...]:
-    """Timings of a phase by layer and what they are for, in the order of the net."""
-    rows = _shares(exe, phase, found, lambda o, r: (layer_of(o), phase_of(r)))
+def by_layer(exe: Executable, found: Profile) -> tuple[Share, ...]:
+    """A phase by layer and part, in the order of the net."""
+    rows = _shares(exe, found, lambda name, reason: (layer_of(name), part_of(reason)))
     order = {layer_of(node.name): number for number, node in enumerate(exe.net.nodes)}
-    return tuple(sorted(rows, key=lambda r: (order.get(r.name, len(order)), PHASES.index(r.part))))
+    return tuple(sorted(rows, key=lambda r: (order.get(r.name, len(order)), PARTS.index(r.part))))
 
 
-def by_ensemble(exe: Executable, phase: str, found: Iterable[Timing]) -> tuple[Share, ...]:
-    """Timings of a phase by ensemble and reason, in the order in which they run."""
-    return tuple(_shares(exe, phase, found, lambda origin, reason: (origin, reason)))
+def by_kernel(exe: Executable, found: Profile) -> tuple[Share, ...]:
+    """A phase by ensemble and by what was computed for it, in the order in which it ran."""
+    return tuple(_shares(exe, found, lambda name, reason: (name, reason)))
 
 
-def _shares(
-    exe: Executable, phase: str, found: Iterable[Timing], key: Callable[[str, str], Key]
-) -> list[Share]:
-    """Timings added up under the names of what does most of their work, to which the operations
-    of all that has no time of its own belong as well."""
+def _shares(exe: Executable, found: Profile, key: Callable[[str, str], Key]) -> list[Share]:
+    """Spans added up; the operations of what was computed on the way belong to what ran."""
+    specified = {k.name: k for k in kernels(exe.program.phase(found.phase).items)}
     work: dict[Key, int] = {}
-    for kernel in kernels(exe.program.phase(phase).items):
-        name = key(kernel.origin or kernel.name, kernel.reason)
+    for kernel in specified.values():
+        name = key(*_key(kernel))
         work[name] = work.get(name, 0) + operations(kernel, exe.batch, exe.time)
-    timed = [(tuple(dict.fromkeys(key(*each) for each in t.covers)), t) for t in found]
-    totals: dict[Key, tuple[float, int]] = {}
-    for (name, *_), timing in timed:
-        seconds, moved = totals.get(name, (0.0, 0))
-        totals[name] = seconds + timing.seconds, moved + timing.bytes
-    for (name, *others), _ in timed:
-        for other in others:
-            if other not in totals:
-                work[name] = work.get(name, 0) + work.pop(other, 0)
+    busy: dict[Key, dict[int, float]] = {}
+    ran: dict[Kernel, Key] = {}
+    for span in found.spans:
+        name = ran.setdefault(span.kernel, key(*_key(span.kernel)))
+        threads = busy.setdefault(name, {})
+        threads[span.thread] = threads.get(span.thread, 0.0) + span.end - span.begin
+    moved: dict[Key, int] = {}
+    for kernel, name in ran.items():
+        amount = bytes_moved(kernel, exe.backend.buffers, exe.batch, exe.time)
+        moved[name] = moved.get(name, 0) + amount
+        for other in kernel.reason.split(", ")[1:]:
+            inside = key(*_key(specified[other])) if other in specified else name
+            if inside not in busy:
+                work[name] = work.get(name, 0) + work.pop(inside, 0)
     return [
-        Share(*name, seconds, work.get(name, 0), moved) for name, (seconds, moved) in totals.items()
-    ]
+        Share(*name, sum(threads.values()) / found.workers, max(threads.values()),
+              work.get(name, 0), moved[name])
+        for name, threads in busy.items()
+    ]  # fmt: skip
+
+
+def _key(kernel: Kernel) -> Key:
+    """What a kernel belongs to and is for; what else became part of it follows in its reason."""
+    return kernel.origin or kernel.name, kernel.reason.split(", ")[0]
 
 
 def layer_of(origin: str) -> str:
@@ -108,8 +133,14 @@ def layer_of(origin: str) -> str:
     return path[0] or path[2]
 
 
-def phase_of(reason: str) -> str:
-    """What a kernel of a step is for."""
-    if reason == "update":
-        return "update"
-    return "forward" if reason in ("forward", "loss", "metric") else "backward"
+def part_of(reason: str) -> str:
+    """The part of a step that a kernel belongs to."""
+    match reason.replace(",", " ").split(" ")[0]:
+        case "forward" | "loss" | "metric":
+            return "forward"
+        case "update" | "norm":
+            return "update"
+        case "copy":
+            return "layout"
+        case _:
+            return "backward"

@@ -356,7 +356,28 @@ def test_what_the_system_refuses_is_no_mistake_of_ours(file):
 def test_profile(file):
     text = latte("profile", file, "--batch", "4").stdout
     assert "scores" in text
+    assert "waiting" in text
+    assert "moved, not computed" not in text
     events = json.loads(Path("trace.json").read_text())["traceEvents"]
-    assert all(event["ph"] == "X" and event["dur"] > 0 for event in events)
-    assert [event["ts"] for event in events] == sorted(event["ts"] for event in events)
+    names = [event["args"]["name"] for event in events if event["name"] == "thread_name"]
+    assert names[0] == "worker 0"
+    done = [event for event in events if event["ph"] == "X"]
+    assert all(event["dur"] >= 0 and event["tid"] < len(names) for event in done)
+    assert [event["ts"] for event in done] == sorted(event["ts"] for event in done)
+    assert "forward" in {event["cat"].split(", ")[0] for event in done}
     assert "E0959" in latte("profile", file, "--phase", "stop", code=1).stderr
+
+
+@pytest.mark.parametrize("phase", ["step", "forward", "backward", "update", "infer", "predict"])
+def test_profile_of_each_phase(file, phase):
+    options = ("--phase", phase, "--copies", "--batch", "4", "--trace", "t.json", "--json")
+    facts = json.loads(latte("profile", file, *options).stdout)
+    assert facts["phase"] == phase
+    assert facts["ms"] >= facts["waiting_ms"] >= -1e-6
+    assert sum(row["ms"] for row in facts["kernels"]) <= facts["ms"] + 1e-2
+    assert any(row["operations"] > 0 for row in facts["kernels"])
+    fed = {row["name"] for row in facts["copies"] if row["kind"] == "fed"}
+    assert fed == ({"image"} if phase == "predict" else {"image", "label"})
+    fetched = {row["name"] for row in facts["copies"] if row["kind"] == "fetched"}
+    assert fetched == {"scores.out"} if phase == "predict" else "result.loss" in fetched
+    assert all(row["bytes"] > 0 for row in facts["copies"])
