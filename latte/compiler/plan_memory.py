@@ -21,7 +21,8 @@ from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, expressions,
 from latte.compiler.rewrite import walk
 
 ALIGNMENT = 64  # bytes
-PROCESS = 145 * 2**20  # bytes: Python, NumPy, LLVM and this package, measured
+PROCESS = 135 * 2**20  # bytes: Python, NumPy, this package, LLVM while it compiles; measured
+KERNEL = 100 * 2**10  # bytes for compiling a kernel and for its code, measured
 BYTES = {"f32": 4, "i32": 4, "u8": 1}
 TRANSIENT = frozenset({"value", "kept", "gradient", "parameter gradient", "scratch", "private"})
 
@@ -86,9 +87,11 @@ def plan_memory(
 
 def peak_bytes(program: Program, phase: str, workers: int = 1) -> int:
     """Bytes of a process that runs a phase: what outlives it, its arena with reuse, and what any
-    net needs. What the caller holds (data) is not in it."""
+    net needs to be compiled. What the caller holds (data) is not in it."""
     outside = sum(buffer_bytes(b) for b in program.buffers if not is_transient(b))
-    return PROCESS + outside + plan_memory(program, phase, reuse=True, workers=workers).size
+    code = KERNEL * len(kernels(program.phase(phase).items))
+    arena = plan_memory(program, phase, reuse=True, workers=workers).size
+    return PROCESS + code + outside + arena
 
 
 def is_transient(buffer: Buffer) -> bool:
