@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time as clock
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -189,6 +189,7 @@ def _explain(program: Program, machine: Machine, choices: Choices) -> None:
     """What each pass did, in numbers: kernels and buffers before and after; and what became of
     each pair of a kernel and one that reads what it wrote."""
     from latte.compiler.fuse import explained
+    from latte.compiler.fuse_tiles import tiled
     from latte.compiler.ir import kernels
     from latte.compiler.pipeline import stages
 
@@ -200,9 +201,15 @@ def _explain(program: Program, machine: Machine, choices: Choices) -> None:
         )
         click.echo(f"{name:12} {change}")
         if name == "fuse":
-            for decision in explained(before, machine, choices)[1]:
-                click.echo(f"    {decision}")
+            _tell(explained(before, machine, choices)[1])
+        if name == "tiles":
+            _tell(tiled(before, machine, choices)[1])
         before = after
+
+
+def _tell(decisions: Iterable[object]) -> None:
+    for decision in decisions:
+        click.echo(f"    {decision}")
 
 
 def _report(net: Net, program: Program, folder: Path, cpu: str | None, choices: Choices) -> None:

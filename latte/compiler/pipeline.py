@@ -12,6 +12,7 @@ from latte.compiler.choices import PLAIN, Choices
 from latte.compiler.derive import derive
 from latte.compiler.differentiate import differentiate
 from latte.compiler.fuse import fuse
+from latte.compiler.fuse_tiles import fuse_tiles
 from latte.compiler.hasten import hasten
 from latte.compiler.invariant import invariant
 from latte.compiler.ir import Program
@@ -41,6 +42,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("fuse", lambda program, machine, choices: fuse(program, machine, choices)),
     ("layout", lambda program, machine, choices: layout(program, machine)),
     ("winograd", lambda program, machine, choices: winograd(program, machine)),
+    ("tiles", lambda program, machine, choices: fuse_tiles(program, machine, choices)),
     ("pack", lambda program, machine, choices: pack(program, machine)),
     ("hasten", lambda program, machine, choices: hasten(program)),
     ("together", lambda program, machine, choices: together(program, machine)),
