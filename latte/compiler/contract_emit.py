@@ -26,7 +26,7 @@ from latte.compiler.contract_plan import Plan, Tiles
 from latte.compiler.contract_result import Registers, additive
 from latte.compiler.contract_view import RESULT, SUM, Access, Contraction, Output
 from latte.compiler.expression import Axis, Expression, Load, Position, Random, Scalar
-from latte.compiler.lower_random import drawn
+from latte.compiler.lower_random import drawn, number_kind
 from latte.compiler.lower_scope import Value
 from latte.compiler.rewrite import walk
 from latte.compiler.values import Integer, Term
@@ -337,7 +337,8 @@ class Nest(Asking):
                     return self._number(index, point, "i32")
                 case Random(kind, stream, index) if index is not None:
                     most = index.bounds(known(index, self.contraction.ranges))[1]
-                    return drawn(self.b, kind, stream, self._number(index, point, "i64"), most)
+                    place = self._number(index, point, number_kind(index, most))
+                    return drawn(self.b, kind, stream, place, most)
                 case _:
                     raise AssertionError(node)
 

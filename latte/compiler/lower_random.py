@@ -15,17 +15,23 @@ from latte.compiler.affine import Affine
 from latte.compiler.builder import Builder
 from latte.compiler.lower_scope import Scope, Value
 from latte.compiler.values import Term
-from latte.compiler.vector import I32, I64, SLOT_SEED, SLOT_UPDATE
+from latte.compiler.vector import I32, I64, SLOT_SEED, SLOT_UPDATE, Kind
 
 
 def draw(scope: Scope, kind: str, stream: int, index: Affine) -> Term:
     """The draw of `random.uniform` or `random.normal` at an index."""
     most = index.bounds(scope.ranges)[1]
-    return drawn(scope.b, kind, stream, scope.lanes_of(index, "i64"), most)
+    return drawn(scope.b, kind, stream, scope.lanes_of(index, number_kind(index, most)), most)
+
+
+def number_kind(index: Affine, most: int) -> Kind:
+    """The integers in which a position that is `most` at most can be computed: only its low 32
+    bits count where it has no more, and what sums and products carry out of them is lost."""
+    return "i32" if most < 1 << 31 or (most < 1 << 32 and index.is_linear) else "i64"
 
 
 def drawn(b: Builder, kind: str, stream: int, place: Value, most: int) -> Term:
-    """The draw at a flat position of i64, one for each lane, that is `most` at most."""
+    """The draw at a flat position, one for each lane, that is `most` at most."""
     words = _bits(b, stream, place if isinstance(place, Term) else b.term(place, I64), most)
     first = _unit(b, words)
     if kind == "uniform":
