@@ -63,6 +63,8 @@ def work(kernel: Kernel) -> int:
 def _option(kernel: Kernel, parts: Parts, a: Axis) -> Option | None:
     if any(a.name in guard.index.axes() for guard in (*kernel.where, *parts.fold.where)):
         return None
+    if any(_slides(load, parts, a.name) for load in parts.factors):
+        return None
     targets = [(store.write.buffer, lane_place(store.target, a.name)) for store in parts.stores]
     factors = [(load.buffer, _number(load, a.name)) for load in parts.factors]
     nodes = [node for expression in parts.expressions for node in walk(expression)]
@@ -76,6 +78,13 @@ def _option(kernel: Kernel, parts: Parts, a: Axis) -> Option | None:
         return None
     whole = tuple((buffer, number) for buffer, number in others if number is not None)
     return Option(a, places[0], lanes, (*places[1:], *whole), a.size)
+
+
+def _slides(load: Load, parts: Parts, name: str) -> bool:
+    """Whether an axis meets a summed one in an entry: whole vectors would leave a row's end."""
+    summed = {a.name for a in parts.fold.axes}
+    return any(name in place.axes() and place.axes() & summed
+               for place in affine_index(load.index) or ())  # fmt: skip
 
 
 def _summed(parts: Parts, a: Axis) -> Option | None:

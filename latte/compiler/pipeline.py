@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from latte.compiler.choices import PLAIN, Choices
+from latte.compiler.crop import crop
 from latte.compiler.derive import derive
 from latte.compiler.differentiate import differentiate
 from latte.compiler.fuse import fuse
@@ -44,6 +45,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("winograd", lambda program, machine, choices: winograd(program, machine)),
     ("tiles", lambda program, machine, choices: fuse_tiles(program, machine, choices)),
     ("pack", lambda program, machine, choices: pack(program, machine)),
+    ("crop", lambda program, machine, choices: crop(program, machine)),
     ("hasten", lambda program, machine, choices: hasten(program)),
     ("together", lambda program, machine, choices: together(program, machine)),
     ("derive", lambda program, machine, choices: derive(program)),

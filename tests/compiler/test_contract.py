@@ -11,6 +11,7 @@ import pytest
 from latte.codegen import interp
 from latte.codegen.interp import Run
 from latte.compiler import contract, lower
+from latte.compiler.crop import crop
 from latte.compiler.expression import Axis
 from latte.compiler.ir import Kernel, Program, nests
 from latte.compiler.isolate import isolate
@@ -146,7 +147,8 @@ def lowering(kernel: Kernel, program: Program, here: Machine, around: tuple[Axis
 def prepared(program: Program, here: Machine) -> Program:
     """The program as the passes make it; each is verified."""
     verify(program)
-    for change in (lambda p: isolate(p), lambda p: layout(p, here), lambda p: pack(p, here)):
+    for change in (isolate, lambda p: layout(p, here), lambda p: pack(p, here),
+                   lambda p: crop(p, here)):  # fmt: skip
         program = change(program)
         verify(program, str(change))
     return program
