@@ -137,6 +137,13 @@ def compile_net(
 
 def make(net: Net, wanted: Wanted) -> Made:
     """All that comes before machine code. Raises LatteError as `compile_net`."""
+    from latte.compiler.collector import paused
+
+    with paused():
+        return _made(net, wanted)
+
+
+def _made(net: Net, wanted: Wanted) -> Made:
     from latte.compiler.machine import host
     from latte.compiler.pipeline import analyze, optimize
 

@@ -53,9 +53,7 @@ class Origin:
         if stored is not None:
             return _read(stored, self.source)
         made = make()
-        if not options().cache:
-            return made
-        if (data := _written(made, self.source)) is not None:
+        if options().cache and (data := _written(made, self.source)) is not None:
             self._cache.store(name, data)
         return made
 

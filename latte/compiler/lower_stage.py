@@ -35,7 +35,7 @@ class _Stager:
     seen: set[tuple[int, bool]] = field(default_factory=set)
 
     def stage(self, expression: Expression, certain: bool) -> None:
-        if {(id(expression), certain), (id(expression), True)} & self.seen:
+        if (id(expression), certain) in self.seen or (id(expression), True) in self.seen:
             return
         self.seen.add((id(expression), certain))
         if id(expression) in self.scope.known or isinstance(expression, Number | Position | Scalar):

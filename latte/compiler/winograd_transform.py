@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from itertools import product
 
 from latte.compiler.cook_toom import Matrix
@@ -123,6 +124,7 @@ def _scaled(factor: Fraction, value: Expression) -> Expression:
             return Apply("mul", (Number(float(factor)), value))
 
 
+@cache
 def _alike(a: tuple[Fraction, ...], b: tuple[Fraction, ...]) -> bool:
     """Whether two lines are equal but for signs, and share something either way."""
     same = [x == y for x, y in zip(a, b, strict=True) if x or y]

@@ -23,6 +23,7 @@ from functools import cached_property
 from latte.codegen.llvm import module
 from latte.codegen.llvm_object import PASSES, Compilers, Loader, Target, compile_object, host_target
 from latte.compiler.alone import Alone, alone
+from latte.compiler.collector import paused
 from latte.compiler.ir import Phase, Program, kernels, nests
 from latte.compiler.machine import Machine
 from latte.compiler.plan_memory import loaded, writes
@@ -129,6 +130,10 @@ class Jit:
 
     def compile(self, parts: Iterable[Alone], lower: Lower) -> None:
         """Loads the code of kernels, each in its chosen variant."""
+        with paused():
+            self._compile(parts, lower)
+
+    def _compile(self, parts: Iterable[Alone], lower: Lower) -> None:
         missing = {p.fingerprint: p for p in parts if not self._found(p.fingerprint)}
         if missing:
             with closing(Compilers(self.target, self._threads)) as compilers:
