@@ -99,9 +99,11 @@ def _innermost(program: Program, parts: Parts) -> str | None:
 
 
 def _one_factor(found: Sliding) -> bool:
-    """Whether the lanes belong to exactly one of the transformed factors."""
+    """Whether the lanes belong to exactly one of the transformed factors, and are no items: tiles
+    lie along those."""
+    items = {a.name for a in found.kernel.axes if a.symbol}
     return (
-        found.lane not in found.sliding
+        found.lane not in found.sliding | items
         and sum(
             any(a.name == found.lane for a in found.axes_of(load))
             for load in (found.data, found.taps)

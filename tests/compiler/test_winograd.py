@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from latte.build import lower_kernel
+import latte
+from latte.build import lower_kernel, program_of
 from latte.codegen import interp
 from latte.codegen.interp import Run
 from latte.compiler import winograd_blocks
@@ -15,6 +16,7 @@ from latte.compiler.ir import Buffer, Program, kernels
 from latte.compiler.layout import layout
 from latte.compiler.machine import host
 from latte.compiler.pack import pack
+from latte.compiler.pipeline import optimize
 from latte.compiler.verify import verify
 from latte.compiler.winograd import Choice, winograd
 from latte.compiler.winograd_cost import tiles
@@ -207,3 +209,14 @@ def test_other_conditions_are_refused() -> None:
     tight = replace(fold, where=tuple(replace(g, index=g.index - 1) for g in fold.where))
     changed = replace(kernel, lets=(replace(kernel.lets[0], expression=tight),))
     assert find_sliding(changed, program) is None
+
+
+def test_lanes_along_the_items_stay_whole() -> None:
+    """Few channels and many items: the lanes are items, along which tiles would lie."""
+    net = latte.loads(
+        "net A { input x[1, 28, 28]\ninput label: class(10)\n"
+        "a = MaxPool(Conv(x, 20, kernel = 5), kernel = 2)\n"
+        "b = MaxPool(Conv(a, 50, kernel = 5), kernel = 2)\n"
+        "loss SoftmaxLoss(Linear(b, 10), label) }"
+    )
+    assert optimize(program_of(net.elaborated, batch=64), host()).phases
