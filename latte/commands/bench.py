@@ -100,15 +100,23 @@ def made_ready(net: Net, settings: Settings) -> tuple[Executable, dict[str, Any]
 
 def made_up(net: Net, settings: Settings) -> tuple[Executable, dict[str, Any]]:
     """The net compiled, and one whole batch of synthetic data for it."""
+    from latte.runtime.synthetic import STEPS
+
+    timed = any(entry.time for entry in net.elaborated.inputs)
+    exe = settings.compile(net, time=STEPS if timed else None)
+    return exe, synthetic_batch(exe)
+
+
+def synthetic_batch(exe: Executable) -> dict[str, Any]:
+    """One whole batch of made-up data, sequences at their full length."""
     import numpy as np
 
     from latte.runtime.datasets import open_data, parse_spec
 
-    data = open_data(parse_spec("synthetic", settings.time), net.elaborated.inputs)
-    exe = settings.compile(net, time=data.steps)
+    data = open_data(parse_spec("synthetic", exe.time), exe.inputs)
     fed: dict[str, Any] = data.room(exe.batch)
     data.fill(np.arange(exe.batch) % len(data), fed)
-    return exe, fed
+    return fed
 
 
 def measured(exe: Executable, fed: dict[str, Any], seconds: float, ready: float) -> Figures:
