@@ -32,7 +32,7 @@ from latte.compiler.plan_memory import reads, writes
 from latte.compiler.poly import ranges_of
 from latte.compiler.rewrite import rewrite, substitute_locals
 
-MOST_BUFFERS = 10  # that what follows a sum may touch
+MOST_BUFFERS = 24  # that a fused contraction may touch, those that are dropped later too
 REACH = 64  # items between a writer and a reader, beyond which caches have forgotten
 
 
@@ -105,6 +105,7 @@ class _Fusing:
     made: list[Decision] = field(default_factory=list)
     apart: dict[tuple[str, str, str], Decision] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
+    contractions: dict[int, tuple[Kernel, bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.buffers = {buffer.name: buffer for buffer in self.program.buffers}
@@ -170,7 +171,14 @@ class _Fusing:
     def _kind(self, writer: Kernel, reader: Kernel) -> str:
         if self.order.touched(reader).lasts:
             return "update"
-        return "maps" if find_parts(writer) is None else "epilogue"
+        return "epilogue" if self._contracts(writer) else "maps"
+
+    def _contracts(self, kernel: Kernel) -> bool:
+        """Whether a kernel is a contraction; asked once for each."""
+        found = self.contractions.get(id(kernel))
+        if found is None:
+            found = self.contractions[id(kernel)] = kernel, find_parts(kernel) is not None
+        return found[1]
 
     def _fused(self, writer: Kernel, reader: Kernel) -> Kernel | str:
         """Both in one, or why not."""
@@ -189,7 +197,7 @@ class _Fusing:
         if problem := self._clash(writer, reader):
             return problem
         made = joined(writer, reader)
-        if find_parts(writer) is not None and (problem := self._no_contraction(made)):
+        if self._contracts(writer) and (problem := self._no_contraction(made)):
             return problem
         return made
 
