@@ -1,7 +1,10 @@
 """How near the contractions of a net come to the machine's peak of multiply-adds.
 
-    python bench/contractions.py                             AlexNet 64, OverFeat 16, VGG-A 8
+    python bench/contractions.py                             the nets of examples/nets
     python bench/contractions.py net.latte --batch 32 --threads 2
+    python bench/contractions.py --winograd                  with fewer multiplications
+
+After each net follows a line for each class of contraction, by what it is the sum for.
 
 Each kernel is called alone on random arrays; the peak is measured beside it by a loop of fma on
 registers, so that a share means something on a machine whose speed wanders. With one thread the
@@ -25,7 +28,8 @@ from latte.build import elaborate, program_of, read_file
 from latte.codegen.llvm import module
 from latte.compiler import contract
 from latte.compiler.builder import Builder
-from latte.compiler.contract_view import recognise
+from latte.compiler.choices import Choices
+from latte.compiler.contract_view import Contraction, recognise
 from latte.compiler.ir import Buffer, kernels
 from latte.compiler.machine import Machine, host
 from latte.compiler.pipeline import optimize
@@ -36,7 +40,7 @@ from latte.runtime.jit import Jit
 from latte.runtime.workers import Task, Workers
 
 NETS = Path(__file__).parent.parent / "examples" / "nets"
-DEFAULT = ((NETS / "alexnet.latte", 64), (NETS / "overfeat.latte", 16), (NETS / "vgg_a.latte", 8))
+DEFAULT = {"alexnet": 64, "overfeat": 16, "vgg_a": 8, "googlenet": 32, "resnet18": 16}
 REPEATS = 3
 ROUNDS = 4_000_000  # of the peak's loop for each thread
 
@@ -83,43 +87,66 @@ class Bench:
         return flops * self.workers.count / seconds / 1e9
 
 
+@dataclass(slots=True)
+class Total:
+    """Seconds and operations of some contractions."""
+
+    seconds: float = 0.0
+    work: float = 0.0
+
+    def add(self, seconds: float, work: float) -> None:
+        """Counts one more."""
+        self.seconds, self.work = self.seconds + seconds, self.work + work
+
+
 def main() -> None:
     """Prints a line for each contraction of the nets asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("net", nargs="?", help="a .latte file; those of examples/nets else")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--winograd", action="store_true")
     given = parser.parse_args()
-    nets = (
-        [(given.net, given.batch)] if given.net else [(NETS / f"{n}.latte", b) for n, b in DEFAULT]
-    )
+    nets = [(NETS / f"{name}.latte", batch) for name, batch in DEFAULT.items()]
+    nets = [(Path(given.net), given.batch)] if given.net else nets
     machine = host()
     bench = Bench(Jit(machine, Cache(None)), Workers(given.threads), machine)
-    for path, batch in nets:
-        print(f"{Path(path).stem}, batch {batch}, {given.threads} threads")
-        for line in measure(Path(path), batch, bench):
+    without = frozenset() if given.winograd else frozenset({"winograd"})
+    for path, batch in (each for each in nets if each[0].exists()):
+        print(f"{path.stem}, batch {batch}, {given.threads} threads")
+        for line in measure(path, batch, bench, Choices(without=without)):
             print(line, flush=True)
 
 
-def measure(path: Path, batch: int, bench: Bench) -> Iterator[str]:
+def measure(path: Path, batch: int, bench: Bench, choices: Choices) -> Iterator[str]:
     """The lines of one net."""
     net = elaborate(read_file(path), None, {})
-    program = optimize(program_of(net, batch=batch), bench.machine)
-    total = flops = 0.0
-    for phase in ("forward", "backward"):
-        for kernel in kernels(program.phase(phase).items):
-            lowered = contract.lower(kernel, program, bench.machine)
-            contraction = recognise(kernel, program)
-            if lowered is None or contraction is None:
-                continue
-            work = 2.0 * contract.multiplications(contraction)
-            memory = [_random(program.buffer(name)) for name in lowered.buffers]
-            table = np.array([array.ctypes.data for array in memory], np.int64)
-            peak = bench.peak()
-            seconds = bench.call(lowered.function, table, batch, lowered.units.count(batch))
-            total, flops = total + seconds, flops + work
-            yield _line(kernel.name, seconds, work, peak)
-    yield _line("all", total, flops, bench.peak())
+    program = optimize(program_of(net, batch=batch), bench.machine, choices)
+    totals: dict[str, Total] = {}
+    for kernel in dict.fromkeys(kernels(program.phase("step").items)):
+        lowered = contract.lower(kernel, program, bench.machine)
+        contraction = recognise(kernel, program)
+        if lowered is None or contraction is None:
+            continue
+        work = 2.0 * contract.multiplications(contraction)
+        memory = [_random(program.buffer(name)) for name in lowered.buffers]
+        table = np.array([array.ctypes.data for array in memory], np.int64)
+        peak = bench.peak()
+        seconds = bench.call(lowered.function, table, batch, lowered.units.count(batch))
+        for name in (_kind(contraction), "all"):
+            totals.setdefault(name, Total()).add(seconds, work)
+        yield _line(kernel.name, seconds, work, peak)
+    peak = bench.peak()
+    for name, total in sorted(totals.items()):
+        yield _line(f"= {name}", total.seconds, total.work, peak)
+
+
+def _kind(contraction: Contraction) -> str:
+    """The class of a contraction: what it computes, with windows or without."""
+    sums_items = any(a.symbol == "n" for a in contraction.summed)
+    window = any(len(factor.offset.terms) > 3 for factor in contraction.factors)
+    name = "weights" if sums_items else "values"
+    return f"{name}, {'places' if window else 'linear'}"
 
 
 def _line(name: str, seconds: float, work: float, peak: float) -> str:

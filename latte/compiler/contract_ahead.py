@@ -20,6 +20,7 @@ from latte.compiler.expression import Axis
 from latte.compiler.machine import Machine
 
 LINE = 16  # floats
+SERIES = 512  # floats in a row that a processor foresees without help
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def ahead(
     step: tuple[Axis, int],
     sizes: dict[str, int],
     whole: dict[str, int],
+    summed: frozenset[str],
     machine: Machine,
 ) -> tuple[Ahead, ...]:
     """What to ask for while `step`'s axis goes on by so many places. `sizes` are the places of
@@ -52,9 +54,15 @@ def ahead(
     found = (
         Ahead(number, factor.coefficient(a.name) * places, _runs(factor, sizes))
         for number, factor in enumerate(factors)
-        if factor.coefficient(a.name)
+        if factor.coefficient(a.name) and not _foreseen(factor, sizes, summed)
     )
     return tuple(each for each in found if each.lines * LINE * 4 <= machine.l2)
+
+
+def _foreseen(factor: Access, sizes: dict[str, int], summed: frozenset[str]) -> bool:
+    """Whether a tile reads lines one after the other, so that the processor asks for them."""
+    along = [sizes[name] for name in sizes if factor.coefficient(name) == 1 and name in summed]
+    return bool(along) and (len(_runs(factor, sizes)) > 1 or max(along) >= SERIES)
 
 
 def _bytes(factor: Access, sizes: dict[str, int]) -> int:

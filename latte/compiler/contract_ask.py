@@ -8,15 +8,18 @@ along splats from is asked for before each innermost loop.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 
 from latte.compiler.contract_ahead import LINE, Ahead
 from latte.compiler.contract_integers import digits, least, share
 from latte.compiler.contract_place import Places, chunk_of
+from latte.compiler.contract_view import Access
 from latte.compiler.expression import Axis
 from latte.compiler.values import Integer
 
-NEIGHBOURS = 2  # places ahead whose operands are asked for
+NEIGHBOURS = 3  # places ahead whose operands are asked for
 FEW = 8  # lines asked for at once before a tile
+SHORT = 64  # floats in a row that are asked for at once
 UNROLL = 4  # summed places in one body: 96 multiply-adds
 
 
@@ -83,16 +86,33 @@ class Asking(Places):
                 self._want(each, ahead)
 
     def _prefetch_neighbours(self, a: Axis) -> None:
-        """Asks for the lines that a tile a little further along the last of the other loops will
-        splat from; the innermost summed axis `a` then reads them to their end."""
-        if not self.plan.others or self.plan.rows is None:
+        """Asks for the lines that a tile a little further along will splat from: the innermost
+        summed axis `a` then reads them to their end."""
+        rows, others = self.plan.rows, self.plan.others
+        if rows is None:
             return
-        begin, _ = self._summed_range(a)
-        self.env[a.name] = begin
-        for factor in self.contraction.factors:
-            lanes = factor.coefficient(self.plan.lane.name)
-            if lanes == 0 and factor.coefficient(a.name) == 1:
-                ahead = NEIGHBOURS * factor.coefficient(self.plan.others[-1].name)
-                for row in range(self.plan.rows.base):
-                    place = self._place(factor, (row, *self.origin[1:])) + ahead
+        self.env[a.name], _ = self._summed_range(a)
+        short = range(0, a.size if a.size <= SHORT and not others else 1, LINE)
+        for factor in self._splats():
+            if factor.coefficient(a.name) == 1:
+                step = others[-1] if others else rows.axis
+                places = NEIGHBOURS if others else rows.base
+                ahead = factor.coefficient(step.name) * places
+                for row, line in product(range(rows.base), short):
+                    place = self._place(factor, (row, *self.origin[1:])) + ahead + line
+                    self.b.prefetch(self.pointers[factor.buffer], place, 2)
+
+    def _prefetch_next_rows(self) -> None:
+        """Asks for the line behind the one that holds a tile's rows, where no chunk keeps it."""
+        rows, asked = self.plan.rows, {each.factor for each in self.plan.ahead}
+        if rows is None or self.plan.others or self.plan.chunks:
+            return
+        for number, factor in enumerate(self.contraction.factors):
+            if factor in self._splats() and factor.coefficient(rows.axis.name) == 1:
+                if number not in asked:
+                    place = self._place(factor, self.origin) + LINE
                     self.b.prefetch(self.pointers[factor.buffer], place)
+
+    def _splats(self) -> list[Access]:
+        lane = self.plan.lane.name
+        return [f for f in self.contraction.factors if not f.coefficient(lane)]

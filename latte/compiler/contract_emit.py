@@ -268,6 +268,7 @@ class Nest(Asking):
         return start
 
     def _multiply(self, tile: dict[Point, Accumulator]) -> None:
+        self._prefetch_next_rows()
         loaded: dict[tuple[int, int], Term] = {}
         for point, accumulator in tile.items():
             factors = []

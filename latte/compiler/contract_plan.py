@@ -25,6 +25,7 @@ from latte.compiler.machine import Machine
 
 LATENCY = 4  # cycles from one fma to the next on the same accumulator; two start in a cycle
 MOST_VECTORS = 6
+STREAMED = 32  # tiles for which a lane factor is read, below which memory is the limit
 BYTES = 4
 ENOUGH, MOST_UNITS = 32, 256
 PASSING = 64 << 20  # bytes of a target that no cache keeps until it is read
@@ -136,7 +137,8 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     streamed = reused(contraction, lane.name)
     summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
     places = (rows.count if rows else 1) * prod(a.size for a in others)
-    fits = _fits(contraction, lane, place, machine)
+    streams = places // (row_parts * other_parts) < STREAMED
+    fits = _fits(contraction, lane, place, streams, machine)
     near = total * place <= max(fits * place, machine.l2 // 16)
     mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
     cut = places > 1 and not near and not mixed and contraction.partial is not None
@@ -159,21 +161,24 @@ def asked_ahead(contraction: Contraction, chosen: Plan, machine: Machine) -> tup
     steps = [(chunk.axis, chunk.size) for chunk in chosen.chunks]
     if not steps and chosen.row_parts * chosen.other_parts == 1:
         steps = [(a, 1) for a in chosen.outer]
-    return ahead(contraction.factors, steps[-1], sizes, whole, machine) if steps else ()
+    summed = frozenset(_names(contraction.summed))
+    return ahead(contraction.factors, steps[-1], sizes, whole, summed, machine) if steps else ()
 
 
 def _names(axes: tuple[Axis, ...]) -> set[str]:
     return {a.name for a in axes}
 
 
-def _fits(contraction: Contraction, lane: Axis, place: int, machine: Machine) -> int:
+def _fits(contraction: Contraction, lane: Axis, place: int, streams: bool, machine: Machine) -> int:
     """How many places of the sum a chunk has, `place` bytes of the streamed factor each. The
-    second cache is near enough where tiles splat whole lines; else each place costs a line more,
-    and chunks stay in the first."""
+    second cache is near enough where many tiles splat whole lines; few wait for memory, which
+    the next chunk's lines hide; else each place costs a line more, and chunks stay in the first."""
     splats = [f for f in contraction.factors if not f.coefficient(lane.name)]
     whole = all(any(f.coefficient(a.name) == 1 for a in contraction.summed) for f in splats)
     near = machine.l1 * 7 // 16 // (place + LINE * BYTES)
-    return max(near, machine.l2 // 2 // place) if whole and splats else near
+    if not whole or not splats:
+        return near
+    return machine.l1 * 3 // 4 // place if streams else max(near, machine.l2 // 2 // place)
 
 
 def _summed_plan(contraction: Contraction, machine: Machine) -> Plan | None:
