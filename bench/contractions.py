@@ -29,7 +29,7 @@ from latte.codegen.llvm import module
 from latte.compiler import contract
 from latte.compiler.builder import Builder
 from latte.compiler.choices import Choices
-from latte.compiler.contract_view import Contraction, recognise
+from latte.compiler.contract_view import Contraction
 from latte.compiler.ir import Buffer, kernels
 from latte.compiler.machine import Machine, host
 from latte.compiler.pipeline import optimize
@@ -125,7 +125,7 @@ def measure(path: Path, batch: int, bench: Bench, choices: Choices) -> Iterator[
     totals: dict[str, Total] = {}
     for kernel in dict.fromkeys(kernels(program.phase("step").items)):
         lowered = contract.lower(kernel, program, bench.machine)
-        contraction = recognise(kernel, program)
+        contraction = contract.view(kernel, program)
         if lowered is None or contraction is None:
             continue
         work = 2.0 * contract.multiplications(contraction)

@@ -7,7 +7,8 @@ None where the kernel is no contraction, or no axis can have the lanes; lower.py
     ->  units: blocks of 4 vectors of f x tiles of 6 n;  chunks of c;  y, x;
         24 accumulators summed over ky, kx, c
 
-`contract_view` finds the sum of products, `contract_plan` chooses lanes, tile and order,
+`contract_view` finds the sum of products, `contract_join` joins its axes,
+`contract_plan` chooses lanes, tile and order,
 `contract_emit` writes the loops, `contract_dot` those whose lanes are summed,
 `contract_result` what is made of the sum.
 """
@@ -18,6 +19,7 @@ from math import prod
 
 from latte.compiler.contract_dot import DotNest
 from latte.compiler.contract_emit import Nest, emit
+from latte.compiler.contract_join import join
 from latte.compiler.contract_plan import plan
 from latte.compiler.contract_result import emits
 from latte.compiler.contract_variants import variants
@@ -35,7 +37,7 @@ def lower(
     """The code of a contraction for this machine, or None where another lowering must do.
     `around` are the axes of the loops and groups it is in, the outermost first; `variant` numbers
     the plans of `contract_variants`, which all give the same bits."""
-    contraction = recognise(kernel, program)
+    contraction = view(kernel, program)
     if contraction is None or not emits(contraction):
         return None
     chosen = variants(contraction, machine)[variant] if variant else plan(contraction, machine)
@@ -51,10 +53,16 @@ def lower(
 
 def count_variants(kernel: Kernel, program: Program, machine: Machine) -> int:
     """How many variants of a contraction there are to choose from; 0 for other kernels."""
-    contraction = recognise(kernel, program)
+    contraction = view(kernel, program)
     if contraction is None or not emits(contraction):
         return 0
     return len(variants(contraction, machine))
+
+
+def view(kernel: Kernel, program: Program) -> Contraction | None:
+    """The kernel as a contraction with as few axes as can be, or None where it is none."""
+    found = recognise(kernel, program)
+    return None if found is None else join(found)
 
 
 def multiplications(contraction: Contraction) -> int:

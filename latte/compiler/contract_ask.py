@@ -64,7 +64,8 @@ class Asking(Places):
     def _steady(self, each: Ahead) -> int:
         """How many lines to ask for in each body of the innermost loop; 0 where they are few, or
         do not follow one another."""
-        if len(each.runs) > 1 or len(self.plan.summed) != 1:
+        outer = self.plan.summed[:-1]
+        if len(each.runs) > 1 or not self.plan.summed or any(self._extent(a) > 1 for a in outer):
             return 0
         lines = -(-each.lines // self.plan.tiles)
         return -(-lines // self._bodies) if lines > FEW else 0
@@ -72,9 +73,11 @@ class Asking(Places):
     @property
     def _bodies(self) -> int:
         """How often the body of the innermost loop runs for a tile."""
-        (a,) = self.plan.summed
-        size = next((chunk.size for chunk in self.plan.chunks if chunk.axis == a), a.size)
-        return max(1, size // UNROLL)
+        return max(1, self._extent(self.plan.summed[-1]) // UNROLL)
+
+    def _extent(self, a: Axis) -> int:
+        """How many places of a summed axis a chunk has, at most."""
+        return next((chunk.size for chunk in self.plan.chunks if chunk.axis == a), a.size)
 
     def _ask_steadily(self, place: Integer, begin: Integer) -> None:
         """Asks for the lines that fall to the body at `place` of a loop from `begin` on."""
@@ -88,7 +91,7 @@ class Asking(Places):
     def _prefetch_neighbours(self, a: Axis) -> None:
         """Asks for the lines that a tile a little further along will splat from: the innermost
         summed axis `a` then reads them to their end."""
-        rows, others = self.plan.rows, self.plan.others
+        rows, others = self.plan.rows, self.plan.others if self._far_apart else ()
         if rows is None:
             return
         self.env[a.name], _ = self._summed_range(a)
@@ -105,13 +108,18 @@ class Asking(Places):
     def _prefetch_next_rows(self) -> None:
         """Asks for the line behind the one that holds a tile's rows, where no chunk keeps it."""
         rows, asked = self.plan.rows, {each.factor for each in self.plan.ahead}
-        if rows is None or self.plan.others or self.plan.chunks:
+        if rows is None or self._far_apart or self.plan.chunks:
             return
         for number, factor in enumerate(self.contraction.factors):
-            if factor in self._splats() and factor.coefficient(rows.axis.name) == 1:
-                if number not in asked:
-                    place = self._place(factor, self.origin) + LINE
-                    self.b.prefetch(self.pointers[factor.buffer], place)
+            along = factor in self._splats() and factor.coefficient(rows.axis.name) == 1
+            if along and number not in asked:
+                place = self._place(factor, self.origin) + LINE
+                self.b.prefetch(self.pointers[factor.buffer], place)
+
+    @property
+    def _far_apart(self) -> bool:
+        """Whether another loop is between one tile of rows and the next."""
+        return bool(self.plan.others) and not self.plan.rows_inside
 
     def _splats(self) -> list[Access]:
         lane = self.plan.lane.name

@@ -93,24 +93,39 @@ class Nest(Asking):
                 if isinstance(start, Term):
                     self.first_chunk.append(start.eq(0))
                     self.last_chunk.append(start + chunk.size >= end)
-            self._rows(row_part, other_part)
+            self._tiles(row_part, other_part)
 
-    def _rows(self, part: Integer, other_part: Integer) -> None:
-        rows, parts = self.plan.rows, self.plan.row_parts
+    def _tiles(self, row_part: Integer, other_part: Integer) -> None:
+        rows = self.plan.rows
+        self.tile_number = 0
+        if rows is not None:
+            begin, _ = share(row_part, rows.count, self.plan.row_parts)
+            self.env[rows.axis.name] = self._tile_start(rows, begin)
+        self._begin_asking(other_part)
+        if self.plan.rows_inside:
+            self._others(other_part, lambda: self._rows(row_part, self._asked_tile))
+        else:
+            self._rows(row_part, lambda w: self._others(other_part, lambda: self._asked_tile(w)))
+
+    def _asked_tile(self, width: int) -> None:
+        self._ask()
+        self._tile(width)
+
+    def _rows(self, part: Integer, body: Callable[[int], None]) -> None:
+        rows, parts, number = self.plan.rows, self.plan.row_parts, self.tile_number
         if rows is None:
-            self._begin_asking(other_part)
-            self._others(1, other_part)
+            body(1)
             return
         begin, end = share(part, rows.count, parts)
-        self.env[rows.axis.name] = self._tile_start(rows, begin)
-        self._begin_asking(other_part)
         with self.b.loop(begin, end) as tile:
-            start, self.tile_number = self._tile_start(rows, tile), tile - begin
+            start = self._tile_start(rows, tile)
+            self.tile_number = number * self.plan.row_tiles + (tile - begin)
             with ExitStack() as stack:
                 if rows.axis.symbol:
                     stack.enter_context(self.b.when(less(start, self.length(rows.axis))))
                 self.env[rows.axis.name] = start
-                self._widths(rows, tile, other_part)
+                self._widths(rows, tile, body)
+        self.tile_number = number
 
     def _tile_start(self, rows: Tiles, tile: Integer) -> Integer:
         if not rows.extra:
@@ -119,31 +134,29 @@ class Nest(Asking):
             return tile * rows.base + min(tile, rows.extra)
         return tile * rows.base + self.b.minimum(tile, rows.extra)
 
-    def _widths(self, rows: Tiles, tile: Integer, other_part: Integer) -> None:
+    def _widths(self, rows: Tiles, tile: Integer, body: Callable[[int], None]) -> None:
         if not rows.extra or isinstance(tile, int):
             wide = isinstance(tile, int) and tile < rows.extra
-            self._others(rows.base + wide, other_part)
+            body(rows.base + wide)
             return
         with self.b.when(tile < rows.extra):
-            self._others(rows.base + 1, other_part)
+            body(rows.base + 1)
         with self.b.otherwise():
-            self._others(rows.base, other_part)
+            body(rows.base)
 
-    def _others(self, width: int, part: Integer) -> None:
+    def _others(self, part: Integer, body: Callable[[], None]) -> None:
         outside, waiting, tile = dict(self.env), list(self.waiting), self.tile_number
+        counts = dict(self.plan.others_counts)
         with ExitStack() as stack:
             for number, a in enumerate(self.plan.others):
                 parts = self.plan.other_parts if not number else 1
-                begin, end = share(part if not number else 0, a.size, parts)
+                first, end = share(part if not number else 0, a.size, parts)
                 if a.symbol:
                     end = least(self.b, end, self.length(a))
-                begin, end = self._open_guards(a, begin, end)
-                first, _ = share(part if not number else 0, a.size, parts)
+                begin, end = self._open_guards(a, first, end)
                 self.env[a.name] = stack.enter_context(self.b.loop(begin, end))
-                counts = dict(self.plan.others_counts)
                 self.tile_number = self.tile_number * counts[a.name] + (self.env[a.name] - first)
-            self._ask()
-            self._tile(width)
+            body()
         self.env, self.waiting, self.tile_number = outside, waiting, tile
 
     def _open_guards(self, a: Axis, begin: Integer, end: Integer) -> tuple[Integer, Integer]:

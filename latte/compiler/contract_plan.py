@@ -64,7 +64,7 @@ class Plan:
     """Loops from the outside: units (lane block, `outer`, part of the tiles, part of the first of
     `others`), chunks, tiles, others, then `summed` with one register tile of accumulators:
     tile's width x all of `whole` x `vectors`. `ahead` says what to ask for early; `passing` results
-    are stored past the caches."""
+    are stored past the caches; with `rows_inside` tiles of rows go on before the others do."""
 
     lane: Axis
     vectors: int
@@ -79,6 +79,7 @@ class Plan:
     summed: tuple[Axis, ...]
     ahead: tuple[Ahead, ...] = ()
     passing: bool = False
+    rows_inside: bool = False
 
     @property
     def summed_lanes(self) -> bool:
@@ -146,6 +147,7 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     chosen = Plan(
         lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed,
         (), not chunks and _passes(contraction, machine),
+        _rows_inside(contraction, lane, rows, others),
     )  # fmt: skip
     return replace(chosen, ahead=asked_ahead(contraction, chosen, machine))
 
@@ -163,6 +165,32 @@ def asked_ahead(contraction: Contraction, chosen: Plan, machine: Machine) -> tup
         steps = [(a, 1) for a in chosen.outer]
     summed = frozenset(_names(contraction.summed))
     return ahead(contraction.factors, steps[-1], sizes, whole, summed, machine) if steps else ()
+
+
+def _rows_inside(
+    contraction: Contraction, lane: Axis, rows: Tiles | None, others: tuple[Axis, ...]
+) -> bool:
+    """Whether rows of splat factors lie closer together than the places of all other axes, and no
+    window slides along those: what a tile leaves over of a line is used by the next one."""
+    if rows is None or any(_slides(contraction, a.name) for a in others):
+        return False
+    splats = [factor for factor in contraction.factors if not factor.coefficient(lane.name)]
+    return all(
+        0 < splat.coefficient(rows.axis.name) < splat.coefficient(a.name)
+        for splat in splats
+        for a in others
+        if splat.coefficient(a.name)
+    )
+
+
+def _slides(contraction: Contraction, name: str) -> bool:
+    """Whether an axis of the target and a summed one run along the same dimension."""
+    return any(
+        factor.coefficient(name) and factor.coefficient(name) % factor.coefficient(a.name) == 0
+        for factor in contraction.factors
+        for a in contraction.summed
+        if factor.coefficient(a.name) > 1
+    )
 
 
 def _names(axes: tuple[Axis, ...]) -> set[str]:
@@ -345,8 +373,15 @@ def _cost(
     work *= count / (-(-count // vectors) * vectors)
     run_time = 0.004 if rows and rows.axis.symbol else 0.0  # a partial batch wastes rows
     along = any(f.coefficient(rows.axis.name) == 1 for f in contraction.factors) if rows else True
-    near = 1e-9 * contraction.target.coefficient(rows.axis.name) if rows else 0.0
-    return cycles / work + run_time + (0.0 if along else 0.02) + 0.01 * len(whole) + near
+    far = sum(a.coefficient(rows.axis.name) for a in (contraction.target, *contraction.factors)
+              ) if rows else 0  # fmt: skip
+    return (
+        cycles / work
+        + run_time
+        + (0.0 if along else 0.02)
+        + 0.01 * len(whole)
+        + 5e-4 * far.bit_length()
+    )
 
 
 def _chunks(
