@@ -62,7 +62,7 @@ class _Maker:
         chosen = None if sliding is None else self.choose(sliding)
         if sliding is None or chosen is None:
             return (kernel,)
-        blocks = frame(sliding, chosen)
+        blocks = frame(sliding, chosen, self.machine)
         rows = chosen[0].by_row
         role: Role = "private" if blocks.flat and rows else "scratch"
         width = lanes(sliding, blocks, chosen, self.machine)

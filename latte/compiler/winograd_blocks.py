@@ -2,8 +2,8 @@
 
 In: a `Sliding` and its tilings.  Out: a `Frame`, and how many lanes are done at a time.
 
-    64 items of 4 x 4 tiles   ->  blocks of 6 items, 96 tiles
-    8 items of 28 x 28 tiles  ->  blocks of 3 rows of tiles of one item, 84 tiles
+    64 items of 3 x 3 tiles   ->  blocks of 8 items, 72 tiles
+    8 items of 14 x 14 tiles  ->  blocks of 7 rows of tiles of one item, 98 tiles
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from latte.compiler.winograd_view import Sliding
 
 MOST_ROWS = 128  # tiles of a block whose products are stored for some lanes
 MOST_SUMMED = 320  # tiles of a block that is summed, whose transforms are stored whole
-READ_ROWS = 12.0  # tiles in the time of reading the taps' transform again
+READ_ROWS = 10.0  # tiles in the time of reading the taps' transform again
+FAR = 1.1  # time of a block that the second cache does not hold
 READ_SUMMED = 24.0  # tiles in the time of reading and storing all sums again
-APART = 1.5  # time with whole stages one after the other, against ideal blocks
+APART = 1.7  # time with whole stages one after the other, against ideal blocks
 VECTORS = (4, 6, 5, 3)  # of lanes at a time, the best first
-THREADS = ((2, 0.6), (4, 0.4))  # numbers of workers that blocks should suit
+THREADS = ((2, 0.8), (4, 0.2))  # numbers of workers that blocks should suit
 
 
-def frame(sliding: Sliding, tilings: tuple[Tiling, ...]) -> Frame:
+def frame(sliding: Sliding, tilings: tuple[Tiling, ...], machine: Machine) -> Frame:
     """The blocks that take least time, or no blocks."""
     tiles = tuple(t.tile for t in tilings)
     whole = Frame(tuple(Cut(a, 1, a.size) for a in tiles), False, False)
@@ -34,7 +35,8 @@ def frame(sliding: Sliding, tilings: tuple[Tiling, ...]) -> Frame:
         return whole
     rows = tilings[0].by_row
     options = [Frame(cuts, items is not None, True) for cuts in _cuts(items, tiles)]
-    costs = [(_cost(option, rows), number) for number, option in enumerate(options)]
+    near = machine.l2 // _bytes(sliding, tilings, machine)
+    costs = [(_cost(option, rows, near), number) for number, option in enumerate(options)]
     least, number = min(costs, default=(APART, 0))
     return options[number] if least < APART else whole
 
@@ -74,9 +76,15 @@ def _cuts(items: Axis | None, tiles: tuple[Axis, ...]) -> list[tuple[Cut, ...]]:
     return found
 
 
-def _cost(option: Frame, rows: bool) -> float:
+def _bytes(sliding: Sliding, tilings: tuple[Tiling, ...], machine: Machine) -> int:
+    """Of a tile's transform and of its sums for some lanes."""
+    summed = prod(a.size for a in sliding.axes_of(sliding.data) if a.symbol is None)
+    return 4 * prod(t.size for t in tilings) * (summed + VECTORS[0] * machine.width)
+
+
+def _cost(option: Frame, rows: bool, near: int) -> float:
     """Time against that of ideal blocks: places for nothing, what is read again for each block,
-    workers without a block."""
+    workers without a block. `near` places are in the second cache."""
     places = prod(a.size for a in option.inner)
     blocks = prod(cut.blocks for cut in option.cuts)
     used = prod(cut.whole.size for cut in option.cuts) / (blocks * places)
@@ -85,4 +93,5 @@ def _cost(option: Frame, rows: bool) -> float:
     if not rows:
         return (1.0 + READ_SUMMED / places) / used if blocks > 1 else 1.0
     share = sum(weight * -(-blocks // k) * k / blocks for k, weight in THREADS)
-    return share * (1.0 + READ_ROWS / places) / used
+    far = FAR if places > near else 1.0
+    return far * share * (1.0 + READ_ROWS / places) / used

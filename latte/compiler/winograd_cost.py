@@ -19,6 +19,7 @@ from latte.compiler.winograd_view import Pair, Sliding
 LARGEST = 8  # places of a tile along one dimension: rounding grows with each of them
 STEPS = (4, 5, 2)  # outputs, or taps, of a tile
 TRANSFORM = 20.0  # multiply-adds of a contraction in the time of one place of a transform
+SMALL = 10  # places of a tile that count as much as the products themselves
 GAIN = 1.3  # how much less time pays
 LEAST = 2e8  # multiply-adds below which nothing is gained that is worth more code
 
@@ -33,12 +34,15 @@ def tilings(sliding: Sliding) -> tuple[Tiling, ...] | None:
 
 
 def tiles(sliding: Sliding, steps: tuple[int, ...] = STEPS) -> tuple[Tiling, ...] | None:
-    """For each pair the tiles with the fewest products; None where a pair has none."""
+    """For each pair the tiles with few products, and few in a tile, which cost exactness and time
+    in transforms; None where a pair has none."""
     options = [[t for t in (_tiling(pair, step) for step in steps) if _good(t)]
                for pair in sliding.pairs]  # fmt: skip
     if not all(options):
         return None
-    return tuple(min(each, key=lambda t: (t.size * t.tile.size, t.size)) for each in options)
+    return tuple(
+        min(each, key=lambda t: t.size * t.tile.size * (SMALL + t.size)) for each in options
+    )
 
 
 def _tiling(pair: Pair, step: int) -> Tiling:
