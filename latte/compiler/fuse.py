@@ -27,6 +27,7 @@ from latte.compiler.fuse_order import Order
 from latte.compiler.fuse_pool import pooled
 from latte.compiler.ir import READABLE, Buffer, Item, Kernel, Program, Write
 from latte.compiler.keep import keep, waits
+from latte.compiler.layout import best_vectors
 from latte.compiler.machine import Machine
 from latte.compiler.plan_memory import reads, writes
 from latte.compiler.poly import ranges_of
@@ -233,12 +234,13 @@ class _Fusing:
         return "the unfinished sum would have no place" if waits(made) else ""
 
     def _beside(self, buffer: str, index: tuple[Affine, ...], kernel: Kernel) -> bool:
-        """Whether an axis that vectors do not fill is written into a part of the buffer's."""
+        """Whether an axis that blocks of lanes do not fill is written into a part of a buffer's."""
         ranges = ranges_of(kernel.axes)
         for entry, a in zip(index, self.buffers[buffer].axes, strict=True):
             if entry.axes() <= ranges.keys() and entry.bounds(ranges) != (0, a.size - 1):
                 low, high = entry.bounds(ranges)
-                if (high - low + 1) % self.machine.width:
+                size = high - low + 1
+                if size % (best_vectors(size, self.machine) * self.machine.width):
                     return True
         return False
 
