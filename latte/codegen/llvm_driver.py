@@ -9,7 +9,10 @@ In: nothing of a net.  Out: IR text of `latte.phase`. A phase is data to it, a l
 
 so that kernels compiled at different times, or loaded from a cache, run without being linked.
 A barrier is a counter and a generation: the last thread to arrive resets the first and raises
-the second. Waiting spins a bounded number of times, then gives the core away between looks.
+the second. Waiting spins a few times, then gives the core away between looks.
+
+Numbers below 1e-38 count as zero while a phase runs: a processor takes a hundred times as long over
+them, and a net that fits its data meets many.
 
 `latte.traced` is the same function with a clock: it notes when each thread began and ended each of
 its shares. Nothing of that is in the one that runs otherwise.
@@ -22,7 +25,8 @@ from dataclasses import dataclass
 SYMBOL, TRACED = "latte.phase", "latte.traced"
 BARRIER_WORDS = 48  # counter at 0, generation at 16: apart by lines; and what nobody changes:
 YIELD, PATIENCE = 32, 33  # address of sched_yield; looks before a thread gives its core away
-SPINS = 2000  # of them, where every thread has a core
+SPINS = 50  # of them, 2 to 5 us, where every thread has a core
+FLUSH = 0x8040  # of x86's control word: denormal results and operands are zero
 WORDS = 12  # of a step
 DEPTH = 16  # axes of loops around a kernel, at most
 STEPS = -1  # `Loop.per` of a loop over time
@@ -105,7 +109,7 @@ def driver(architecture: str, *, traced: bool = False) -> str:
     """
     x86 = architecture == "x86_64"
     pause = "call void @llvm.x86.sse2.pause()" if x86 else "; no hint for this architecture"
-    declaration = "declare void @llvm.x86.sse2.pause()" if x86 else ""
+    declaration = DECLARATIONS if x86 else ""
     clock = "llvm.readcyclecounter" if x86 else "llvm.readsteadycounter"
     words = {f"word{k}": f"i64 {k}" for k in range(WORDS)}
     log = dict.fromkeys(("log", "begin", "end"), "")
@@ -117,9 +121,28 @@ def driver(architecture: str, *, traced: bool = False) -> str:
     return TEXT.format(
         symbol=TRACED if traced else SYMBOL, yield_at=YIELD, patience_at=PATIENCE, pause=pause,
         declaration=declaration, size=WORDS, depth=DEPTH, log=log["log"], begin=log["begin"],
-        end=log["end"], **words,
+        end=log["end"], flush=SET_FLUSH.format(flush=FLUSH) if x86 else "",
+        restore=RESTORE if x86 else "", **words,
     )  # fmt: skip
 
+
+DECLARATIONS = """
+declare void @llvm.x86.sse2.pause()
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+"""
+
+SET_FLUSH = """
+  %theirs = alloca i32
+  %ours = alloca i32
+  call void @llvm.x86.sse.stmxcsr(ptr %theirs)
+  %control = load i32, ptr %theirs
+  %flushing = or i32 %control, {flush}
+  store i32 %flushing, ptr %ours
+  call void @llvm.x86.sse.ldmxcsr(ptr %ours)
+"""
+
+RESTORE = "  call void @llvm.x86.sse.ldmxcsr(ptr %theirs)"
 
 LOG = """
   %logs.at = getelementptr i64, ptr %task, {word6}
@@ -183,7 +206,8 @@ entry:
   %shift.at = getelementptr %state, ptr %state, i64 0, i32 3
   store i64 %shift, ptr %shift.at
 {log}
-  call void @run(ptr %state, i64 %first, i64 %last, i64 %thread, i64 %threads)
+{flush}  call void @run(ptr %state, i64 %first, i64 %last, i64 %thread, i64 %threads)
+{restore}
   ret void
 }}
 

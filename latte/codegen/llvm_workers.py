@@ -7,10 +7,10 @@ In: nothing of a net.  Out: IR text of each of these functions, and where their 
     latte.serve(seat)    a helper's life: wait for a task, run function(argument, k, threads);
         the function null ends it
 
-A helper that waits looks at its seat a bounded number of times, then sleeps at a condition variable
-of the C library. The caller stores a task's number into each seat and wakes whoever says that it
-sleeps; both sides order the two words strictly, so no wake is lost. Addresses of the library's
-functions are words of the pool: nothing is linked.
+A helper that waits looks at its seat a few times, then gives its core away between looks, and after
+a while sleeps at a condition variable of the C library. The caller stores a task's number into each
+seat and wakes whoever says that it sleeps; both sides order the two words strictly, so no wake is
+lost. Addresses of the library's functions are words of the pool: nothing is linked.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ POOL_WORDS: Final = 48
 POSTED, ASLEEP, OWN_NUMBER, POOL = 0, 1, 2, 3  # of a seat: numbers of a task and of the helper
 MUTEX, CONDITION = 16, 32  # room for 128 bytes each, more than any C library needs
 SEAT_WORDS: Final = 48
-SPINS = 10_000  # looks before a helper sleeps where every thread has a core: about 0.5 ms
+SPINS = 50  # looks before a thread gives its core away, where every thread has a core
+YIELDS = 1000  # looks more before a helper sleeps: about 0.5 ms
 
 
 def module(symbol: str, architecture: str) -> str:
@@ -40,7 +41,7 @@ def module(symbol: str, architecture: str) -> str:
     pause = "call void @llvm.x86.sse2.pause()" if x86 else "; no hint for this architecture"
     declaration = "declare void @llvm.x86.sse2.pause()" if x86 else ""
     return TEXTS[symbol].format(
-        symbol=symbol, patience=PATIENCE, pause=pause, declaration=declaration,
+        symbol=symbol, patience=PATIENCE, yields=YIELDS, pause=pause, declaration=declaration,
         seat_words=SEAT_WORDS, pool_words=POOL_WORDS, left=LEFT, number=NUMBER,
         argument=ARGUMENT, threads=THREADS, asleep=ASLEEP, own_number=OWN_NUMBER, pool=POOL,
         mutex=MUTEX, condition=CONDITION, sched_yield=LIBRARY, lock=LIBRARY + 1,
@@ -161,18 +162,31 @@ define internal i64 @next(ptr %pool, ptr %seat, i64 %before) nounwind {{
 entry:
   %patience.at = getelementptr i64, ptr %pool, i64 {patience}
   %patience = load i64, ptr %patience.at
+  %yield.at = getelementptr i64, ptr %pool, i64 {sched_yield}
+  %sched.yield = load ptr, ptr %yield.at
+  %crowded = icmp eq i64 %patience, 0
+  %yields = select i1 %crowded, i64 0, i64 {yields}
+  %end = add i64 %patience, %yields
   br label %look
 look:
-  %spins = phi i64 [0, %entry], [%spins.next, %spin]
+  %looks = phi i64 [0, %entry], [%looks.next, %again]
   %posted = load atomic i64, ptr %seat acquire, align 8
   %fresh = icmp ne i64 %posted, %before
   br i1 %fresh, label %found, label %patient
 patient:
-  %spinning = icmp slt i64 %spins, %patience
-  br i1 %spinning, label %spin, label %sleep
+  %spinning = icmp slt i64 %looks, %patience
+  br i1 %spinning, label %spin, label %polite
 spin:
   {pause}
-  %spins.next = add i64 %spins, 1
+  br label %again
+polite:
+  %yielding = icmp slt i64 %looks, %end
+  br i1 %yielding, label %yield, label %sleep
+yield:
+  %status = call i32 %sched.yield()
+  br label %again
+again:
+  %looks.next = add i64 %looks, 1
   br label %look
 found:
   ret i64 %posted

@@ -48,7 +48,7 @@ from latte.runtime.records import Schedule, schedule
 from latte.runtime.trace import Log
 from latte.runtime.workers import Workers
 
-PARALLEL_WORK = 30_000_000  # elementary operations (0.3 ms) of a phase that pay for waking threads
+PARALLEL_WORK = 1_250_000  # elementary operations (40 us) of a phase that keep a thread busy
 
 
 if TYPE_CHECKING:
@@ -212,7 +212,9 @@ class Native:
         return place
 
     def _threads(self, plan: Schedule, now: Run) -> int:
-        return self._workers.count if plan.work(now) >= PARALLEL_WORK else 1
+        """As many as have enough to do."""
+        work, count = plan.work(now), self._workers.count
+        return count if work >= count * PARALLEL_WORK else max(1, int(work / PARALLEL_WORK))
 
     def _set_scalars(self, now: Run) -> None:
         """Fills the block of slots that every kernel reads (`compiler/vector.py`)."""

@@ -161,3 +161,19 @@ def chain(length: int) -> Program:
         for of, to in itertools.pairwise(names)
     ]
     return Program("Chain", tuple(buffers), (Phase("step", tuple(steps)),))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.usefixtures("always_parallel")
+def test_tiny_numbers_are_zero_inside_and_stay_outside(threads: int) -> None:
+    program = chain(1)
+    items = program.buffer("x").axes[0]
+    product = Apply("mul", (Load("x", (N,)), Number(2.0)))
+    double = Kernel("v1", (items,), (), (Write("v1", (N,), product),))
+    native = tiny.native(Program("Tiny", program.buffers, (Phase("step", (double,)),)),
+                         threads=threads)  # fmt: skip
+    native.write("x", np.array([1e-40, -1e-39, 1e-37, 1.0], np.float32))
+    native.run("step", Run(4))
+    found = native.read("v1", (4,), "step")
+    np.testing.assert_array_equal(found, np.array([0, 0, 2e-37, 2], np.float32))
+    assert np.float32(1e-40) * np.float32(2) > 0
