@@ -57,8 +57,8 @@ def told(entry: Entry, found: dict[str, Any]) -> str:
         rows = [row for row in found.get(part, ()) if row["phase"] == phase]
         if rows:
             row = min(rows, key=lambda row: row["ratio"])
-            rival = f"{row['peer']} {row['mode']} {row['peer_ms']:.1f}"
-            parts.append(f"{title} {row['ratio']:.2f} ({row['latte_ms']:.1f} ms; {rival})")
+            rival = f"{row['peer']} {row['mode']} {row['peer_ms']:.3g}"
+            parts.append(f"{title} {row['ratio']:.2f} ({row['latte_ms']:.3g} ms; {rival})")
     return f"{entry.label:22} " + " | ".join(parts)
 
 

@@ -181,7 +181,7 @@ def _compared(
     needed_packages(peers, exe.threads)
     exe.initialize()
     made, found = case(exe, fed), []
-    if "torch" in peers and exe.net.losses:
+    if "torch" in peers and exe.net.losses and exe.net.parameters:
         sides = training_sides(made, modes)
         found += compare("step", lambda: exe.step(**fed), sides, rounds=rounds, seconds=turn)
         del sides

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latte.compiler.net import Net
-from latte.errors import fail
 from latte.peers.graph import Graph
 from latte.peers.needs import needed
+from latte.peers.own_solver import OwnSolver
 from latte.peers.solver import solver_of
 from latte.peers.torch_text import function_text
 from latte.peers.translate import translate
@@ -125,7 +125,8 @@ class TorchTraining:
 def optimizer(
     torch: Any, net: Net, learned: list[tuple[Any, Any]], hypers: Mapping[str, float]
 ) -> Any:
-    """PyTorch's optimizer that does what the net's solver does. Raises E0960 where it has none."""
+    """PyTorch's optimizer that does what the net's solver does; where it has none, one made of the
+    solver's update."""
     kind = solver_of(net.training.solver)
     groups = [
         {
@@ -152,8 +153,7 @@ def optimizer(
             return optim.RMSprop(groups, alpha=hypers["memory"], eps=hypers["epsilon"])
         case "AdaGrad":
             return optim.Adagrad(groups, eps=hypers["epsilon"], fused=True)
-    name = net.training.solver.name
-    fail("E0960", f"solver `{name}` has no peer operation: PyTorch has none that does the same")
+    return OwnSolver(net.training.solver, learned, hypers)
 
 
 def _joined(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:

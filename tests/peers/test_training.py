@@ -97,9 +97,30 @@ def test_a_solver_is_known_by_what_it_does() -> None:
     assert found == ["Momentum", None]
 
 
+OWN = """solver Own(rate = 0.1, keep = 0.9, decay = 0.01) {
+    state history = 0
+    state greatest = 0.001
+    update {
+        let slope = grad + decay * param
+        greatest = max(greatest, abs(slope))
+        history = keep * history + slope / sqrt(greatest)
+        param -= rate * (if t > 0 then history else slope) / (1 + norm(param))
+    }
+}
+"""
+
+
+def test_a_solver_of_ones_own() -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    text = f"{OWN}net N {{ {IMAGE}scores = Linear(image, 5){LOSS} }}\ntrain N {{ solver Own }}"
+    [side] = sides(text)
+    assert side.difference is not None
+    assert side.difference < 1e-4
+
+
 def test_a_solver_without_peer() -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    odd = "solver Odd(rate = 0.1) { update { param -= rate * grad / (1 + abs(grad)) } }\n"
+    odd = "solver Odd(rate = 0.1) { update { param -= rate * grad / total_norm(grad) } }\n"
     with pytest.raises(latte.LatteError, match="`Odd` has no peer operation"):
         sides(f"{odd}net N {{ {IMAGE}scores = Linear(image, 5){LOSS} }}\ntrain N {{ solver Odd }}")
 
