@@ -129,11 +129,12 @@ class _Run:
         if not all(reads(m) & shared or writes(m) & shared for m in members):
             return None
         (batch,) = batches
-        whole = _Blocks(self.buffers, shared, members)
+        whole = _Blocks(shared, members)
         written = frozenset(name for m in members for name in writes(m)) | shared
         if sum(_bytes(self.buffers[name]) for name in written) // batch <= self.cached:
-            return whole.group(batch)
-        return replace(whole, row=row).group(batch) if (row := whole.rows()) else None
+            return whole.group(batch, self.buffers)
+        blocks = whole.by_rows(self.buffers)
+        return blocks.group(batch, self.buffers) if blocks is not None else None
 
     def _shared(self, members: list[Kernel]) -> frozenset[str]:
         """The buffers that one of the kernels writes and another touches."""
@@ -147,86 +148,93 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """A way to cut kernels: by items, and along axis number `row` of each shared buffer."""
+    """A way to cut kernels: by items, and along one axis of each shared buffer, whose number `rows`
+    gives, so many places of it in a block as `steps` says."""
 
-    buffers: dict[str, Buffer]
     shared: frozenset[str]
     members: list[Kernel]
-    row: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
 
-    def rows(self) -> int:
-        """The outermost stored axis along which all shared buffers could be cut, or 0."""
-        if len({tuple(a.size for a in self.buffers[name].axes) for name in self.shared}) > 1:
-            return 0
-        first = self.buffers[min(self.shared)]
-        order = [dim.axis for dim in first.dims] or list(range(len(first.axes)))
-        return order[1] if len(order) > 2 and first.axes[order[1]].symbol is None else 0
+    def by_rows(self, buffers: dict[str, Buffer]) -> _Blocks | None:
+        """Cut along the outermost stored axis of every shared buffer, if each has such a one."""
+        rows: dict[str, int] = {}
+        for name in self.shared:
+            form = buffers[name]
+            order = [dim.axis for dim in form.dims] or list(range(len(form.axes)))
+            if len(order) <= 2 or form.axes[order[1]].symbol is not None:
+                return None
+            rows[name] = order[1]
+        steps = dict.fromkeys(rows, 1)
+        for member in self.members:
+            for name, index in _accesses(member, self.shared):
+                entry = index[rows[name]]
+                factors = [k for _, k in entry.terms] if isinstance(entry, Affine) else []
+                steps[name] = max((steps[name], *factors))
+        return replace(self, rows=rows, steps=steps)
 
-    def group(self, batch: int) -> Group | None:
+    def group(self, batch: int, buffers: dict[str, Buffer]) -> Group | None:
         """The kernels block by block, or None where one does not stay in its block."""
-        step, count = 1, 1
-        if self.row:
-            entries = (entry for m in self.members for entry in self._entries(m))
-            factors = (factor for entry in entries for _, factor in entry.terms)
-            step = max(factors, default=1)
-            count = -(-self.buffers[min(self.shared)].axes[self.row].size // max(step, 1))
-        cut = [self._cut(kernel, step, count) for kernel in self.members]
+        sizes = {name: buffers[name].axes[row].size for name, row in self.rows.items()}
+        count = max((-(-size // self.steps[name]) for name, size in sizes.items()), default=1)
+        cut = [self._cut(kernel, count) for kernel in self.members]
         made = tuple(kernel for kernel in cut if kernel is not None)
         if len(made) < len(cut) or batch * count < ENOUGH:
             return None
-        rows = (Axis(ROW_AXIS, count),) if self.row else ()
+        rows = (Axis(ROW_AXIS, count),) if self.rows else ()
         return Group((Axis(ITEM_AXIS, batch), *rows), made, 1)
 
-    def _entries(self, kernel: Kernel) -> tuple[Affine, ...]:
-        """Where along the cut axis a kernel touches shared buffers."""
-        entries = (index[self.row] for _, index in _accesses(kernel, self.shared))
-        return tuple(entry for entry in entries if isinstance(entry, Affine) and entry.terms)
-
-    def _cut(self, kernel: Kernel, step: int, count: int) -> Kernel | None:
+    def _cut(self, kernel: Kernel, count: int) -> Kernel | None:
         """The part of a kernel that one block has to do."""
         batch = next(entry for entry in kernel.axes if entry.symbol == "n")
         if any(index[0] != axis(batch.name) for _, index in _accesses(kernel, self.shared)):
             return None
         values = {batch.name: axis(ITEM_AXIS)}
         axes = {entry.name: entry for entry in kernel.axes if entry is not batch}
-        if not self.row:
+        if not self.rows:
             return _substituted(kernel, values, tuple(axes.values()), ())
-        found = self._walked(kernel, step)
+        found = self._walked(kernel)
         if found is None:
             return None
-        rows, factor = found
+        rows, inside = found
         place = axis(ROW_AXIS)
-        if factor == step:
+        if inside == 1:
             del axes[rows.name]
         else:
-            axes[rows.name] = replace(rows, size=step)
-            place = place * step + axis(rows.name)
-        last = place.bounds({ROW_AXIS: (0, count - 1), rows.name: (0, step - 1)})[1]
-        where = (Guard(-place + (rows.size - 1)),) if last >= rows.size else ()
+            axes[rows.name] = replace(rows, size=inside)
+            place = place * inside + axis(rows.name)
+        where = (Guard(-place + (rows.size - 1)),) if count * inside > rows.size else ()
         return _substituted(kernel, values | {rows.name: place}, tuple(axes.values()), where)
 
-    def _walked(self, kernel: Kernel, step: int) -> tuple[Axis, int] | None:
-        """The axis with which a kernel goes along the rows and its factor, if it stays in its
-        block of them."""
+    def _walked(self, kernel: Kernel) -> tuple[Axis, int] | None:
+        """The axis with which a kernel goes along the rows, and how many of its places are in a
+        block, if all that it touches of shared buffers there is in the block too."""
         own = {entry.name: entry for entry in kernel.axes if entry.symbol is None}
         found = set()
-        for _, index in _accesses(kernel, self.shared):
-            match index[self.row]:
-                case Affine(((str() as name, factor),), offset) if (
-                    name in own and factor in (1, step) and 0 <= offset < factor
-                ):
-                    found.add((own[name], factor))
-                case Affine(((str() as name, a), (str() as other, b)), 0) if {
-                    name,
-                    other,
-                } <= own.keys() and sorted((a, b)) == [1, step]:
-                    slow, fast = (name, other) if a > b else (other, name)
-                    if own[fast].size != step:
-                        return None
-                    found.add((own[slow], step))
-                case _:
-                    return None
+        for buffer, index in _accesses(kernel, self.shared):
+            entry = index[self.rows[buffer]]
+            walked = _walk(entry, own, self.steps[buffer]) if isinstance(entry, Affine) else None
+            if walked is None:
+                return None
+            found.add(walked)
         return found.pop() if len(found) == 1 else None
+
+
+def _walk(entry: Affine, own: dict[str, Axis], step: int) -> tuple[Axis, int] | None:
+    """The axis of an index `factor * axis + offset` or `step * axis + digit` that does not leave
+    its block of `step` places, and how many of the axis are in one."""
+    if not entry.is_linear or not entry.axes() <= own.keys():
+        return None
+    terms = sorted((factor, str(name)) for name, factor in entry.terms)
+    match terms:
+        case [(factor, name)] if factor in (1, step) and 0 <= entry.constant < factor:
+            return own[name], step // factor
+        case [(1, digit), (factor, name)] if (
+            factor == step == own[digit].size and entry.constant == 0
+        ):
+            return own[name], 1
+        case _:
+            return None
 
 
 def _accesses(kernel: Kernel, names: frozenset[str]) -> Iterator[tuple[str, tuple[Index, ...]]]:
