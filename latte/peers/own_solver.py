@@ -27,22 +27,24 @@ EXTREME = {"max": "maximum", "min": "minimum"}
 
 def update_text(solver: Solver) -> str:
     """`def update(param, grad, state, hyper, t)`: gives the new parameter and the new states."""
-    lines = [
-        "def update(param, grad, state, hyper, t):",
-        "    v_param, v_grad, v_t = param, grad, t",
-    ]
+    lines = ["def update(param, grad, state, hyper, t):"]
+    lines += ["    v_param, v_grad, v_t = param, grad, t"]
     lines += [f"    v_{state.name} = state[{state.name!r}]" for state in solver.states]
     lines += [f"    v_{hyper.name} = hyper[{hyper.name!r}]" for hyper in solver.hypers]
     for norm in solver.norms:
         if norm.total:
             _unsupported(solver, "a norm over all parameters")
-        lines.append(
-            f"    v_{norm.name} = torch.linalg.vector_norm({_text(solver, norm.expression)})"
-        )
+        inside = _text(solver, norm.expression)
+        lines.append(f"    {_name(norm.name)} = torch.linalg.vector_norm({inside})")
     for step in solver.assignments:
-        lines.append(f"    v_{step.target} = {_text(solver, step.expression)}")
+        lines.append(f"    {_name(step.target)} = {_text(solver, step.expression)}")
     states = ", ".join(f"{state.name!r}: v_{state.name}" for state in solver.states)
     return "\n".join([*lines, f"    return v_param, {{{states}}}", ""])
+
+
+def _name(local: str) -> str:
+    """The variable that a local of the solver is: no name of Python's or of a module."""
+    return f"v_{local.replace('.', '_')}"
 
 
 def _text(solver: Solver, expression: Expression) -> str:
@@ -50,7 +52,7 @@ def _text(solver: Solver, expression: Expression) -> str:
         case Number(value):
             return f"torch.tensor({value!r})"
         case Local(name):
-            return f"v_{name}"
+            return _name(name)
         case Apply("pow", (base, power)):
             return f"({_text(solver, base)}) ** ({_text(solver, power)})"
         case Apply(operator, operands):
@@ -80,18 +82,17 @@ class OwnSolver:
         exec(update_text(solver), space)
         self._update, self._hypers, self._count = space["update"], dict(hypers), 0
         self.param_groups: list[dict[str, Any]] = [{"lr": hypers.get("rate", 1.0)}]
-        self._learned = [
-            (
-                entry,
-                weight,
-                {each.name: self._first(each.initial, weight) for each in solver.states},
-            )
-            for entry, weight in learned
-        ]
+        self._learned = [(entry, weight, self._states(solver, weight)) for entry, weight in learned]
 
-    def _first(self, initial: Expression, weight: Any) -> Any:
-        value = initial.value if isinstance(initial, Number) else 0.0
-        return self._torch.full_like(weight, value, requires_grad=False)
+    def _states(self, solver: Solver, weight: Any) -> dict[str, Any]:
+        """The solver's arrays beside one parameter, with their first values."""
+        found = {}
+        for state in solver.states:
+            if not isinstance(state.initial, Number):
+                _unsupported(solver, f"the first value of `{state.name}`")
+            value = getattr(state.initial, "value", 0.0)
+            found[state.name] = self._torch.full_like(weight, value, requires_grad=False)
+        return found
 
     def zero_grad(self) -> None:
         for _, weight, _ in self._learned:
