@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Union, assert_never
 
 from latte.compiler.affine import Affine
-from latte.compiler.expression import Axis, Expression, Guard, Index, Let
+from latte.compiler.expression import Axis, Expression, Guard, Index, Let, Load
+from latte.compiler.rewrite import walk
 
 Element = Literal["f32", "i32", "u8"]
 Role = Literal[
@@ -99,6 +100,19 @@ class Kernel:
     where: tuple[Guard, ...] = ()
     origin: str = ""
     reason: str = ""
+    _reads: list[frozenset[str]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    def reads(self) -> frozenset[str]:
+        """Names of the buffers that it loads from, in values and in indices, or adds to; found
+        once, for many passes ask."""
+        if not self._reads:
+            found = {write.buffer for write in self.writes if write.add}
+            for expression in expressions(self):
+                found |= {node.buffer for node in walk(expression) if isinstance(node, Load)}
+            self._reads.append(frozenset(found))
+        return self._reads[0]
 
 
 @dataclass(frozen=True, slots=True)

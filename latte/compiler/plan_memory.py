@@ -16,9 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from latte.compiler.expression import Load
-from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, expressions, kernels
-from latte.compiler.rewrite import walk
+from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, kernels
 
 ALIGNMENT = 64  # bytes
 PROCESS = 135 * 2**20  # bytes: Python, NumPy, this package, LLVM while it compiles; measured
@@ -119,10 +117,7 @@ def buffer_bytes(buffer: Buffer) -> int:
 
 def reads(kernel: Kernel) -> frozenset[str]:
     """Names of the buffers that a kernel loads from, in values and in indices, or adds to."""
-    found = {write.buffer for write in kernel.writes if write.add}
-    for expression in expressions(kernel):
-        found |= {node.buffer for node in walk(expression) if isinstance(node, Load)}
-    return frozenset(found)
+    return kernel.reads()
 
 
 def writes(kernel: Kernel) -> frozenset[str]:

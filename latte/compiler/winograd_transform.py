@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
-from itertools import product
+from itertools import combinations
 
 from latte.compiler.cook_toom import Matrix
 from latte.compiler.expression import Apply, Expression, Let, Local, Number
@@ -54,11 +54,8 @@ class Straight:
 
     def product(self, matrix: Matrix, values: list[Expression]) -> list[Expression]:
         """The matrix times a column of values."""
-        columns = tuple(zip(*matrix, strict=True))
-        for a, b in product(range(len(columns)), repeat=2):
-            if a < b and _alike(columns[a], columns[b]) and len(matrix) < len(columns):
-                return self._column_pair(matrix, values, a, b)
-        return self._rows(matrix, values)
+        pair = _column_twins(matrix)
+        return self._column_pair(matrix, values, *pair) if pair else self._rows(matrix, values)
 
     def _column_pair(
         self, matrix: Matrix, values: list[Expression], a: int, b: int
@@ -76,10 +73,9 @@ class Straight:
 
     def _rows(self, matrix: Matrix, values: list[Expression]) -> list[Expression]:
         made: dict[int, Expression] = {}
-        for a, row in enumerate(matrix):
+        for a, (row, twin) in enumerate(zip(matrix, _row_twins(matrix), strict=True)):
             if a in made:
                 continue
-            twin = next((b for b in range(a + 1, len(matrix)) if _alike(row, matrix[b])), None)
             if twin is None:
                 made[a] = self.let(combination(zip(row, values, strict=True)))
             else:
@@ -125,6 +121,25 @@ def _scaled(factor: Fraction, value: Expression) -> Expression:
 
 
 @cache
+def _column_twins(matrix: Matrix) -> tuple[int, int] | None:
+    """The first two columns that are alike, of a matrix that has more columns than rows."""
+    columns = tuple(zip(*matrix, strict=True))
+    if len(matrix) >= len(columns):
+        return None
+    pairs = combinations(range(len(columns)), 2)
+    return next(((a, b) for a, b in pairs if _alike(columns[a], columns[b])), None)
+
+
+@cache
+def _row_twins(matrix: Matrix) -> tuple[int | None, ...]:
+    """For each row the first one behind it that is like it."""
+    count = len(matrix)
+    return tuple(
+        next((b for b in range(a + 1, count) if _alike(matrix[a], matrix[b])), None)
+        for a in range(count)
+    )
+
+
 def _alike(a: tuple[Fraction, ...], b: tuple[Fraction, ...]) -> bool:
     """Whether two lines are equal but for signs, and share something either way."""
     same = [x == y for x, y in zip(a, b, strict=True) if x or y]
