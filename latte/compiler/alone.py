@@ -3,8 +3,8 @@
     kernel conv4.out of VGG ...     ->     a Program of one kernel over the buffers b0, b1, b2
 
 In: a kernel of a Program, with the loops around it.  Out: `Alone`. Kernels that differ only in the
-names of buffers and nodes are equal alone, with one fingerprint: each is lowered once, whichever
-layer, phase or net it came from. Equal parts of its expressions are one object.
+names of buffers, axes, lets and nodes are equal alone, with one fingerprint: each is lowered once,
+whichever layer, phase or net it came from. Equal parts of its expressions are one object.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from latte.compiler.expression import Axis, Load
-from latte.compiler.ir import Kernel, Phase, Program, Write
+from latte.compiler.affine import Affine, axis
+from latte.compiler.expression import Axis, Let, Load, Local
+from latte.compiler.ir import Buffer, Kernel, Phase, Program, Write
 from latte.compiler.structure import Table, digest, forms
+
+ASKED = frozenset({"input", "scratch", "private"})  # roles of buffers that lowering looks at
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +34,62 @@ class Alone:
 
 
 class _Anonymous(Table):
-    """Rows in which buffers are named by the order in which they are met."""
+    """Rows in which buffers, axes and lets are named by the order in which they are met."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.names: dict[str, str] = {}
+        self.buffers: dict[str, str] = {}
+        self._axes: dict[str, str] = {}
+        self._lets: dict[str, str] = {}
+        self._indices: dict[int, tuple[Affine, int]] = {}
+        self._renamed = False  # whether what is walked has its new names already
+
+    def number(self, form: Any) -> int:
+        if type(form) is not Affine or self._renamed:
+            return super().number(form)
+        if id(form) not in self._indices:
+            self._renamed = True  # terms are sorted by names: first new ones, then numbers
+            places = {name: axis(self._axis(name)) for name in form.axes()}
+            self._indices[id(form)] = form, super().number(form.substitute(places))
+            self._renamed = False
+        return self._indices[id(form)][1]
 
     def parts(self, form: Any) -> Iterable[Any]:
         parts = super().parts(form)
-        if type(form) is not Load and type(form) is not Write:
-            return parts
-        buffer, *rest = parts
-        return (self.names.setdefault(buffer, f"b{len(self.names)}"), *rest)
+        match form:
+            case Load() | Write():
+                buffer, *rest = parts
+                return (self.buffers.setdefault(buffer, f"b{len(self.buffers)}"), *rest)
+            case Axis():
+                name, *rest = parts
+                return (self._axis(name), *rest)
+            case Let() | Local():
+                name, *rest = parts
+                return (self._lets.setdefault(name, f"l{len(self._lets)}"), *rest)
+            case _:
+                return parts
+
+    def _axis(self, name: str) -> str:
+        return self._axes.setdefault(name, f"a{len(self._axes)}")
 
 
 def alone(kernel: Kernel, around: tuple[Axis, ...], program: Program) -> Alone:
     """A kernel without its surroundings; `around` are the axes of the loops that it is in."""
     bare = replace(kernel, name="kernel", origin="", reason="")
     table = _Anonymous()
+    outside = table.number(around)
     number = table.number(bare)
-    buffers = tuple(
-        replace(program.buffer(name), name=new, origin="") for name, new in table.names.items()
-    )
-    last = table.number((buffers, program.scalars, around))
-    made = forms(table.rows)
-    kernel, (buffers, scalars, around) = made[number], made[last]
+    buffers = tuple(_anonymous(program.buffer(name), new) for name, new in table.buffers.items())
+    rest = Table()
+    last = rest.number((buffers, program.scalars))
+    made, others = forms(table.rows), forms(rest.rows)
+    kernel, around, (buffers, scalars) = made[number], made[outside], others[last]
     small = Program("alone", buffers, (Phase("alone", (kernel,)),), scalars)
-    return Alone(digest(table.rows), small, kernel, around, tuple(table.names))
+    return Alone(digest([*table.rows, *rest.rows]), small, kernel, around, tuple(table.buffers))
+
+
+def _anonymous(buffer: Buffer, name: str) -> Buffer:
+    """What code depends on: sizes, storage, and the roles that lowering asks for."""
+    axes = tuple(replace(a, name=str(place)) for place, a in enumerate(buffer.axes))
+    role = buffer.role if buffer.role in ASKED else "value"
+    return replace(buffer, name=name, axes=axes, role=role, origin="")

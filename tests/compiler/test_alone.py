@@ -21,8 +21,8 @@ from tests.compiler.programs import convolution
 def renamed(program: Program, suffix: str) -> Program:
     """The same program with other names of buffers and kernels."""
     text = json.dumps(_rows(program))
-    for buffer in program.buffers:
-        text = text.replace(f'"{buffer.name}"', f'"{buffer.name}{suffix}"')
+    for name in (*(buffer.name for buffer in program.buffers), "f", "c", "y", "ky"):
+        text = text.replace(f'"{name}"', f'"{name}{suffix}"')
     return forms(json.loads(text))[-1]
 
 
