@@ -43,7 +43,8 @@ class Wanted:
 
     For up to `batch` items (None: the train block's) and `time` steps; `keep` names values to keep
     readable. Without `winograd`, every contraction has its own multiplications (docs/numerics.md);
-    `no_fuse` are kinds of fusion to leave out.
+    `no_fuse` are kinds of fusion to leave out. `target_cpu` is a level of x86-64 whose vectors and
+    instructions alone are used.
     """
 
     batch: int | None = None
@@ -53,6 +54,7 @@ class Wanted:
     keep: tuple[str, ...] = ()
     winograd: bool = True
     no_fuse: tuple[str, ...] = ()
+    target_cpu: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,6 @@ def make(net: Net, wanted: Wanted) -> Made:
 
 
 def _made(net: Net, wanted: Wanted) -> Made:
-    from latte.compiler.machine import host
     from latte.compiler.pipeline import analyze, optimize
 
     batch = net.training.batch if wanted.batch is None else wanted.batch
@@ -152,7 +153,7 @@ def _made(net: Net, wanted: Wanted) -> Made:
     steps, mode, target = _steps(net, wanted.time), _mode(wanted.mode), _target(wanted.target)
     what = choices(net, keep=wanted.keep, winograd=wanted.winograd, no_fuse=wanted.no_fuse)
     program = program_of(net, batch=batch, time=steps, mode=mode, keep=wanted.keep)
-    passed = program if target == "interp" else optimize(program, host(), what)
+    passed = program if target == "interp" else optimize(program, machine(wanted), what)
     return Made(analyze(net), program, passed, what.keep)
 
 
@@ -166,7 +167,7 @@ def executable(
     now = options()
     workers = threads or now.threads
     return Executable(
-        made.net, made.program, _backend(made, _target(wanted.target), workers, now), text=text,
+        made.net, made.program, _backend(made, wanted, workers, now), text=text,
         mode=_mode(wanted.mode), seed=seed, threads=workers,
     )  # fmt: skip
 
@@ -207,18 +208,17 @@ def lower_kernel(
     return tiled or lower.lower(kernel, program, machine, around)
 
 
-def _backend(made: Made, target: Target, threads: int, now: Options) -> Backend:
-    if target == "interp":
+def _backend(made: Made, wanted: Wanted, threads: int, now: Options) -> Backend:
+    if _target(wanted.target) == "interp":
         from latte.runtime.backend import Interpreted
 
         return Interpreted(made.program)
-    from latte.compiler.machine import host
     from latte.runtime.cache import Cache
     from latte.runtime.cpu import Native
 
     return Native(
         made.optimized, lower_kernel, threads=threads, cache=Cache(now.cache), keep=made.keep,
-        guard=now.guard, machine=host(),
+        guard=now.guard, machine=machine(wanted),
     )  # fmt: skip
 
 
@@ -228,6 +228,22 @@ def _target(target: str) -> Target:
     if target == "cpu" or target == "interp":
         return target  # type: ignore[return-value]
     fail("E0913", f"there is no target `{target}`", help='targets are "cpu" and "interp"')
+
+
+def machine(wanted: Wanted) -> Machine:
+    """The machine to compile for: this one, or as much of it as a level of processors has."""
+    from latte.compiler.machine import LEVELS, host, limited
+
+    if wanted.target_cpu is None:
+        return host()
+    if wanted.target_cpu not in LEVELS:
+        fail(
+            "E0913", f"there is no CPU `{wanted.target_cpu}`", help=f"known are {', '.join(LEVELS)}"
+        )
+    found = limited(wanted.target_cpu)
+    if found is None:
+        fail("E0913", f"this machine cannot run code for {wanted.target_cpu}")
+    return found
 
 
 def _mode(mode: str) -> Mode:

@@ -127,6 +127,7 @@ class Net(Recorder):
         winograd: bool = True,
         no_fuse: Iterable[str] = (),
         tune: float = 0.0,
+        target_cpu: str | None = None,
     ) -> Executable:
         """An executable for up to `batch` items (default: the train block's).
 
@@ -134,9 +135,13 @@ class Net(Recorder):
         with a time axis; `keep` names values to keep readable; `winograd=False` computes every
         contraction with its own multiplications; `no_fuse` names kinds of fusion to leave out
         ("epilogue", "maps", "pool", "update", "tiles"). `tune` searches for faster
-        code for so many seconds, and remembers it. Raises LatteError.
+        code for so many seconds, and remembers it. `target_cpu` limits vectors and
+        instructions to those of a level: "x86-64", "x86-64-v3" (AVX2), "x86-64-v4" (AVX-512).
+        Raises LatteError.
         """
-        wanted = build.Wanted(batch, time, target, mode, tuple(keep), winograd, tuple(no_fuse))
+        wanted = build.Wanted(
+            batch, time, target, mode, tuple(keep), winograd, tuple(no_fuse), target_cpu
+        )
         made = self._origin.made(wanted, lambda: build.make(self.elaborated, wanted))
         exe = build.executable(made, wanted, text=self.text(), threads=threads, seed=seed)
         if tune:
@@ -186,6 +191,7 @@ def compile(path: str | Path, net: str | None = None, **options: object) -> Exec
         "winograd",
         "no_fuse",
         "tune",
+        "target_cpu",
     }
     chosen = {name: value for name, value in options.items() if name in known}
     rest: dict[str, Scalar] = {n: v for n, v in options.items() if n not in known}  # type: ignore[misc]

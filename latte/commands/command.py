@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from latte.compiler.choices import FUSIONS
+from latte.compiler.machine import LEVELS
 from latte.errors import Diagnostic, LatteError, fail, render_all, to_json
 from latte.options import __version__, options
 
@@ -163,6 +164,7 @@ class Settings:
     winograd: bool
     no_fuse: tuple[str, ...]
     tune: float
+    target_cpu: str | None
 
     def compile(
         self, net: Net, *, mode: str = "train", batch: int | None = None, time: int | None = None
@@ -171,7 +173,7 @@ class Settings:
         return net.compile(
             self.batch or batch, target=self.target, threads=self.threads, mode=mode,
             time=self.time or time, seed=self.seed, winograd=self.winograd,
-            no_fuse=self.no_fuse, tune=self.tune,
+            no_fuse=self.no_fuse, tune=self.tune, target_cpu=self.target_cpu,
         )  # fmt: skip
 
 
@@ -188,7 +190,7 @@ def compile_options(function: Function) -> Callable[..., Any]:
     for option in (
         click.option(
             "--winograd/--no-winograd",
-            default=False,
+            default=True,
             help="Whether convolutions may have fewer multiplications  [yes]",
         ),
         click.option(
@@ -202,6 +204,11 @@ def compile_options(function: Function) -> Callable[..., Any]:
             type=Duration(),
             default=0.0,
             help="How long to search for faster code, and remember it: 60s, 5m",
+        ),
+        click.option(
+            "--target-cpu",
+            type=click.Choice(list(LEVELS)),
+            help="Use the instructions of this level of processors only  [all here]",
         ),
         click.option("--time", type=positive, help="Steps of the longest sequence"),
         click.option("--seed", type=int, default=0, help="Of first weights and draws  [0]"),

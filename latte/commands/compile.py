@@ -17,7 +17,7 @@ from latte.commands.command import (
     net_argument,
     not_in_this_build,
 )
-from latte.compiler.machine import LEVELS, Machine, host, level
+from latte.compiler.machine import Machine, host, level
 from latte.errors import did_you_mean, fail
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ LATER = ("cuda", "ptx", "obj")
 @click.option("--after", metavar="PASS", help="The program after this pass")
 @click.option("--phase", help="Only this phase: forward, backward, update, step, infer, predict")
 @click.option("--mode", type=click.Choice(["train", "infer"]), default="train", help="[train]")
-@click.option(
-    "--target-cpu", "cpu", type=click.Choice(list(LEVELS)), help="Print for this CPU  [this one]"
-)
 @click.option("-o", "output", metavar="OUT", help="Write there instead of to stdout")
 @click.option("--explain", is_flag=True, help="Tell what each pass changed")
 @click.option("--report", metavar="DIR", help="Write every stage to a folder")
@@ -52,7 +49,6 @@ def command(
     after: str | None,
     phase: str | None,
     mode: str,
-    cpu: str | None,
     output: str | None,
     explain: bool,
     report: str | None,
@@ -66,6 +62,7 @@ def command(
       latte compile lenet.latte --emit program --after simplify --phase forward
       latte compile lenet.latte --emit llvm -o lenet.ll
     """
+    cpu = settings.target_cpu
     later = {settings.target, emit} & set(LATER)
     if later:
         not_in_this_build(f"`{later.pop()}`", "targets are cpu and interp")

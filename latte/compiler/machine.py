@@ -9,7 +9,7 @@ chooses tiles, so that a test can ask for the code of a machine that it does not
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -67,6 +67,30 @@ def level(name: str) -> Machine:
     """A processor of a level of `LEVELS`, with caches of usual sizes: to see its code anywhere."""
     width, registers, fma = LEVELS[name]
     return Machine("x86_64", width, registers, fma, l2=1024 * 1024, l3=32 * 1024 * 1024)
+
+
+# What a processor of a level has of `FLAGS`, each level all of the ones before it
+OFFERED = {
+    "x86-64": frozenset({"sse2"}),
+    "x86-64-v3": frozenset(
+        {"sse3", "pni", "ssse3", "sse4_1", "sse4_2", "popcnt", "avx", "avx2", "fma", "f16c",
+         "bmi1", "bmi2", "abm", "movbe"}
+    ),
+    "x86-64-v4": frozenset({"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"}),
+}  # fmt: skip
+
+
+def limited(name: str) -> Machine | None:
+    """This machine with the vectors and instructions of a level only, to try its code here; None
+    where this machine has less."""
+    here, (width, registers, fma) = host(), LEVELS[name]
+    if here.architecture != "x86_64" or width > here.width:
+        return None
+    levels = list(LEVELS)
+    known = frozenset().union(*(OFFERED[each] for each in levels[: levels.index(name) + 1]))
+    return replace(
+        here, width=width, registers=registers, fma=fma, flags=here.flags & (known | {"sse2"})
+    )
 
 
 def masked(features: dict[str, bool], machine: Machine) -> dict[str, bool]:
