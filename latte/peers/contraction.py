@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from latte.compiler.affine import Affine, Floor, axis
 from latte.compiler.expression import Axis
 from latte.peers.graph import ITEMS, STEPS, Builder, Tensor
-from latte.peers.labelled import combine, merged, ordered, reduce, reshaped
+from latte.peers.labelled import broadcast, combine, merged, ordered, reduce, reshaped
 from latte.peers.select import Sizes, select, whole
 
 BATCH = (ITEMS, STEPS)
@@ -107,38 +107,44 @@ def convolve(
 
 def _sides(read: Read, weight: Tensor, summed: frozenset[str], sizes: Sizes) -> _Sides | None:
     """Takes a convolution apart; None where some axis has another part in it."""
-    found = _Sides([], {}, None, 1)
+    channels: list[int] = []
+    slides: dict[int, Slide] = {}
     group, groups = None, 1
     for k, (along, place) in enumerate(zip(read.tensor.axes, read.places, strict=True)):
         if place == axis(along.name) and along.name in BATCH:
             continue
         name = next(iter(place.axes()), "")
-        if name in summed and whole(place, name, along.size, sizes) and name in weight.labels:
-            found.channels.append(k)
-        elif name in weight.labels and whole(place, name, along.size, sizes) and group is None:
+        mixed = name in weight.labels and whole(place, name, along.size, sizes)
+        if mixed and name in summed:
+            channels.append(k)
+        elif group is None and mixed:
             group, groups = k, along.size
-        elif (share := _shared_channels(place, along.size, summed, sizes)) and group is None:
+        elif group is None and (share := _shared_channels(place, along.size, summed, sizes)):
             group, groups = k, share
-        elif window := slide(place, along.size, summed, sizes):
-            if window.outer in weight.labels:
-                return None
-            found.slides[k] = window
+        elif (window := slide(place, along.size, summed, sizes)) is not None:
+            slides[k] = window
         else:
             return None
-    inner = {s.inner for s in found.slides.values()} - {""}
-    known = inner | {next(iter(read.places[k].axes())) for k in found.channels}
-    if group is not None:
-        known |= read.places[group].axes() & summed
-    if not inner or len(found.slides) > 3 or known != summed or not _once(found, read):
-        return None
-    if (group is not None and found.channels) or set(weight.labels) & set(BATCH):
-        return None
-    if not summed <= set(weight.labels):
-        return None
-    return _Sides(found.channels, found.slides, group, groups)
+    found = _Sides(channels, slides, group, groups)
+    return found if _convolves(found, read, weight, summed) else None
 
 
-def _once(found: _Sides, read: Read) -> bool:
+def _convolves(found: _Sides, read: Read, weight: Tensor, summed: frozenset[str]) -> bool:
+    """Whether the sum is over the channels and taps found, each label in its own axis, and the
+    weights are the same for all items and places."""
+    slides, labels = found.slides.values(), set(weight.labels)
+    taps = {window.inner for window in slides} - {""}
+    known = taps | {next(iter(read.places[k].axes())) for k in found.channels}
+    if found.group is not None:
+        known |= read.places[found.group].axes() & summed
+    return (
+        bool(taps) and len(slides) <= 3 and known == summed and summed <= labels
+        and _once(found) and not labels & {*BATCH, *(window.outer for window in slides)}
+        and not (found.group is not None and found.channels)
+    )  # fmt: skip
+
+
+def _once(found: _Sides) -> bool:
     """Whether no label slides along two axes."""
     labels = [name for s in found.slides.values() for name in (s.outer, s.inner) if name]
     return len(labels) == len(set(labels))
@@ -160,10 +166,8 @@ def _group_label(read: Read, sides: _Sides) -> str | None:
     if sides.group is None:
         return None
     place = read.places[sides.group]
-    for atom, _ in place.terms:
-        if isinstance(atom, Floor):
-            return next(iter(atom.axes() if isinstance(atom, Affine) else atom.numerator.axes()))
-    return next(iter(place.axes()))
+    floors = [atom for atom, _ in place.terms if isinstance(atom, Floor)]
+    return next(iter(floors[0].numerator.axes() if floors else place.axes()))
 
 
 def _arranged(builder: Builder, read: Read, sides: _Sides) -> tuple[Tensor, list[Slide]]:
@@ -212,8 +216,6 @@ def _filters(
 def _bias(builder: Builder, bias: Tensor | None, columns: Sequence[Axis]) -> Tensor | None:
     if bias is None:
         return None
-    from latte.peers.labelled import broadcast
-
     whole_bias = broadcast(builder, bias, tuple(columns))
     return merged(builder, whole_bias, whole_bias.labels, "@out")
 
