@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from latte.compiler.affine import Affine
 from latte.compiler.builder import Builder
-from latte.compiler.contract_view import RESULT, SUM, Contraction, Parts
+from latte.compiler.contract_parts import RESULT, SUM, Parts
+from latte.compiler.contract_view import Contraction
 from latte.compiler.expression import Apply, Expression, Load, Number, Position, Random, Scalar
 from latte.compiler.lower_arithmetic import BINARY, UNARY, alike, apply, truth
 from latte.compiler.lower_scope import Value

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import prod
 
 from latte.compiler.affine import Affine, Floor
-from latte.compiler.contract_view import Parts, affine_index, find_parts
+from latte.compiler.contract_parts import Parts, affine_index, find_parts
 from latte.compiler.expression import Axis, Index, Load
 from latte.compiler.ir import Kernel
 from latte.compiler.rewrite import walk

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from latte.compiler.affine import Affine, axis, constant
+from latte.compiler.contract_parts import find_parts
 from latte.compiler.contract_plan import plan
-from latte.compiler.contract_view import find_parts, recognise
+from latte.compiler.contract_view import recognise
 from latte.compiler.expression import Axis, Guard
 from latte.compiler.ir import Group, Item, Kernel, Program, Serial
 from latte.compiler.machine import Machine

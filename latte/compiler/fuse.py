@@ -19,8 +19,9 @@ from dataclasses import dataclass, field, replace
 
 from latte.compiler.affine import Affine
 from latte.compiler.choices import Choices
+from latte.compiler.contract_parts import affine_index, find_parts
 from latte.compiler.contract_result import emits
-from latte.compiler.contract_view import affine_index, find_parts, inside
+from latte.compiler.contract_view import inside
 from latte.compiler.expression import Apply, Expression, Let, Load, Local, Number
 from latte.compiler.fuse_match import folds, loads_of, match, substituted
 from latte.compiler.fuse_order import Order

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from math import prod
 
 from latte.compiler.affine import Affine, axis, constant
-from latte.compiler.contract_view import affine_index
+from latte.compiler.contract_parts import affine_index
 from latte.compiler.expression import Axis, Expression, Fold, Load
 from latte.compiler.ir import Kernel, Write, expressions
 from latte.compiler.poly import bounds, ranges_of

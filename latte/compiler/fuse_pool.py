@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from latte.compiler.affine import Affine, axis, constant, digits
-from latte.compiler.contract_view import affine_index
+from latte.compiler.contract_parts import affine_index
 from latte.compiler.expression import (
     Apply,
     Axis,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from latte.compiler.affine import Affine, axis
 from latte.compiler.choices import Choices
-from latte.compiler.contract_view import affine_index, find_parts
+from latte.compiler.contract_parts import affine_index, find_parts
 from latte.compiler.expression import Axis, Expression, Fold, Load
 from latte.compiler.fuse import Decision
 from latte.compiler.fuse_match import loads_of

@@ -22,8 +22,8 @@ from itertools import count
 from math import prod
 
 from latte.compiler.affine import Affine, axis
+from latte.compiler.contract_parts import affine_index, find_parts
 from latte.compiler.contract_result import emits
-from latte.compiler.contract_view import affine_index, find_parts
 from latte.compiler.expression import (
     Apply,
     Axis,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from math import prod
 
 from latte.compiler.choices import Choices
-from latte.compiler.contract_view import find_parts
+from latte.compiler.contract_parts import find_parts
 from latte.compiler.expression import Load
 from latte.compiler.ir import READABLE, Buffer, Item, Kernel, Phase, Program, kernels
 from latte.compiler.plan_memory import TRANSIENT, reads

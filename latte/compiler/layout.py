@@ -20,7 +20,7 @@ from math import prod
 
 from latte.compiler.affine import Affine, axis
 from latte.compiler.contract_access import known, position
-from latte.compiler.contract_view import affine_index, find_parts
+from latte.compiler.contract_parts import affine_index, find_parts
 from latte.compiler.contract_wish import Option, lane_place, options, work
 from latte.compiler.expression import Index, Load
 from latte.compiler.ir import Buffer, Dim, Kernel, Program, kernels

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from latte.compiler.affine import Affine, axis
+from latte.compiler.contract_parts import Parts, find_parts
 from latte.compiler.contract_plan import plan
 from latte.compiler.contract_result import emits
-from latte.compiler.contract_view import Parts, find_parts, recognise
+from latte.compiler.contract_view import recognise
 from latte.compiler.contract_wish import Option, Place, options, work
 from latte.compiler.expression import Axis, Expression, Fold, Load
 from latte.compiler.ir import (

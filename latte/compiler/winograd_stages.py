@@ -19,7 +19,7 @@ from itertools import product
 from math import prod
 
 from latte.compiler.affine import Affine, axis, constant
-from latte.compiler.contract_view import RESULT, SUM
+from latte.compiler.contract_parts import RESULT, SUM
 from latte.compiler.cook_toom import Matrix, matrices
 from latte.compiler.expression import (
     Apply,

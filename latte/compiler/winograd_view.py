@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from latte.compiler.affine import Affine, axis, constant
-from latte.compiler.contract_view import Parts, affine_index, find_parts
+from latte.compiler.contract_parts import Parts, affine_index, find_parts
 from latte.compiler.expression import Axis, Guard, Load
 from latte.compiler.ir import Kernel, Program
 
