@@ -61,6 +61,7 @@ class Trainable(Protocol):
         winograd: bool = True,
         no_fuse: Iterable[str] = (),
         tune: float = 0.0,
+        target_cpu: str | None = None,
     ) -> Executable: ...
 
 
@@ -115,6 +116,7 @@ def train(
     winograd: bool = True,
     no_fuse: Iterable[str] = (),
     tune: float = 0.0,
+    target_cpu: str | None = None,
     threads: int | None = None,
     target: str = "cpu",
     time: int | None = None,
@@ -155,6 +157,7 @@ def train(
         winograd=winograd,
         no_fuse=no_fuse,
         tune=tune,
+        target_cpu=target_cpu,
     )
     if rate is not None:
         exe.set_hyper("rate", rate)
