@@ -29,13 +29,14 @@ LONG = 512  # places of a sum from which adding the lanes at the end may pay
 class Option:
     """An axis for the lanes. `target` (None where the axis is summed), `factors` and `loads` (of
     what follows the sum, and further targets) must have it innermost; `run` is how many lanes
-    follow one another without a break (fewer than the buffer's axis in a group)."""
+    follow one another without a break (fewer than the buffer's axis where it is `grouped`)."""
 
     axis: Axis
     target: Place | None
     factors: tuple[Place, ...]
     loads: tuple[Place, ...]
     run: int
+    grouped: bool = False
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -77,7 +78,9 @@ def _option(kernel: Kernel, parts: Parts, a: Axis) -> Option | None:
     if not lanes:
         return None
     whole = tuple((buffer, number) for buffer, number in others if number is not None)
-    return Option(a, places[0], lanes, (*places[1:], *whole), a.size)
+    beside = parts.target[places[0][1]].axes() - {a.name}
+    grouped = any(b.size > 1 for b in kernel.axes if b.name in beside)
+    return Option(a, places[0], lanes, (*places[1:], *whole), a.size, grouped)
 
 
 def _slides(load: Load, parts: Parts, name: str) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from math import prod
+from math import inf, prod
 
 from latte.compiler.affine import Affine, axis
 from latte.compiler.contract_access import known, position
@@ -287,6 +287,8 @@ def best_vectors(run: int, machine: Machine) -> int:
 def option_time(option: Option, kernel: Kernel, machine: Machine) -> float:
     """The time of an option in multiply-adds of whole vectors. Fewer items than the largest batch
     leave lanes empty; where the lanes are summed, each result takes a few operations at the end."""
+    if option.grouped and option.run % machine.width:
+        return inf  # a group's last vector would reach into the next group
     if option.target is not None:
         batched = BATCHED if option.axis.symbol else 1.0
         return batched * work(kernel) * lane_time(option.axis.size, machine)

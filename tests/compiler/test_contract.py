@@ -48,6 +48,7 @@ CONVOLUTIONS = [
     Convolution(3, 4, 16, (4, 4), (1, 1), pad=1),
     Convolution(40, 3, 5, (5, 4), (3, 3), pad=1),
     Convolution(31, 2, 20, (5,), (2,)),
+    Convolution(16, 12, 24, (5, 4), (3, 2), pad=1, groups=4),
 ]
 
 

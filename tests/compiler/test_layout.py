@@ -115,6 +115,13 @@ def test_a_sum_over_items_adds_lanes_where_both_factors_have_them() -> None:
     assert [kernel.name for kernel in program.phases[0].items] == ["out", "w"]
 
 
+def test_groups_that_fill_no_vector_leave_the_lanes_to_the_items() -> None:
+    """The last vector of a group would reach into the next one."""
+    narrow, wide = (Convolution(16, c, c, (5, 5), (3, 3), groups=4) for c in (48, 64))
+    assert stored(layout(convolution("forward", narrow), WIDE), "out") == "[f][y0][y1][n]"
+    assert stored(layout(convolution("forward", wide), WIDE), "out") == "[n][y0][y1][f]"
+
+
 def test_what_runs_along_blocks_of_weights_has_room_for_whole_ones() -> None:
     """Its rows can then be places in a block."""
     sizes = (64, (40, 4, 4), 150)
