@@ -119,7 +119,6 @@ def train(
     target_cpu: str | None = None,
     threads: int | None = None,
     target: str = "cpu",
-    target_cpu: str | None = None,
     time: int | None = None,
     save: str | Path | None = None,
     save_every: int | None = None,
