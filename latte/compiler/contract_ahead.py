@@ -26,11 +26,12 @@ SERIES = 512  # floats in a row that a processor foresees without help
 @dataclass(frozen=True, slots=True)
 class Ahead:
     """Lines of a factor (by number): `shift` floats behind where a unit's chunk begins, then
-    `runs` of (stride, count), the outermost first."""
+    `runs` of (stride, count), the outermost first; `shared` by all blocks of lanes."""
 
     factor: int
     shift: int
     runs: tuple[tuple[int, int], ...]
+    shared: bool = False
 
     @property
     def lines(self) -> int:

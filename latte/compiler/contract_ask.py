@@ -25,10 +25,11 @@ UNROLL = 4  # summed places in one body: 96 multiply-adds
 
 @dataclass(slots=True)
 class Asking(Places):
-    """`tile_number` counts the tiles of a unit; `begin` is where the next chunk's share begins in
-    each factor."""
+    """`tile_number` counts the tiles of a unit, `block` the blocks of lanes; `begin` is where the
+    next chunk's share begins in each factor."""
 
     tile_number: Integer = 0
+    block: Integer = 0
     begin: dict[int, Integer] = field(default_factory=dict)
 
     def _begin_asking(self, other_part: Integer) -> None:
@@ -48,8 +49,8 @@ class Asking(Places):
         for each in self.plan.ahead:
             if self._steady(each):
                 continue
-            own = -(-each.lines // self.plan.tiles)
-            first = self.tile_number * own
+            own = self._share(each)
+            first = self._turn(each) * own
             with self.b.loop(first, least(self.b, first + own, each.lines)) as line:
                 place = self.begin[each.factor]
                 counts = tuple(count for _, count in each.runs)
@@ -67,8 +68,16 @@ class Asking(Places):
         outer = self.plan.summed[:-1]
         if len(each.runs) > 1 or not self.plan.summed or any(self._extent(a) > 1 for a in outer):
             return 0
-        lines = -(-each.lines // self.plan.tiles)
+        lines = self._share(each)
         return -(-lines // self._bodies) if lines > FEW else 0
+
+    def _share(self, each: Ahead) -> int:
+        """How many lines a tile asks for; where blocks of lanes read the same, they share it."""
+        return -(-each.lines // (self.plan.tiles * (self.plan.blocks if each.shared else 1)))
+
+    def _turn(self, each: Ahead) -> Integer:
+        """The number of this tile among those that share the lines."""
+        return self.tile_number + (self.block * self.plan.tiles if each.shared else 0)
 
     @property
     def _bodies(self) -> int:
@@ -84,7 +93,7 @@ class Asking(Places):
         for each in self.plan.ahead:
             count = self._steady(each)
             for k in range(count):
-                start = self.begin[each.factor] + self.tile_number * (count * self._bodies * LINE)
+                start = self.begin[each.factor] + self._turn(each) * (count * self._bodies * LINE)
                 ahead = start + (place - begin) * (count * LINE // UNROLL) + k * LINE
                 self._want(each, ahead)
 

@@ -73,9 +73,9 @@ class Nest(Asking):
         plan = self.plan
         self.env = {a.name: self.b.place(depth) for depth, a in enumerate(self.around)}
         self.waiting = list(self.contraction.where)
-        sizes = (plan.blocks, *(a.size for a in plan.outer), plan.row_parts, plan.other_parts)
-        block, *outer, row_part, other_part = digits(unit, sizes)
-        self.env[plan.lane.name] = block * (plan.vectors * self.width)
+        sizes = (*(a.size for a in plan.outer), plan.blocks, plan.row_parts, plan.other_parts)
+        *outer, self.block, row_part, other_part = digits(unit, sizes)
+        self.env[plan.lane.name] = self.block * (plan.vectors * self.width)
         for a, place in zip(plan.outer, outer, strict=True):
             self.env[a.name] = place
         with ExitStack() as stack:

@@ -61,7 +61,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Loops from the outside: units (lane block, `outer`, part of the tiles, part of the first of
+    """Loops from the outside: units (`outer`, lane block, part of the tiles, part of the first of
     `others`), chunks, tiles, others, then `summed` with one register tile of accumulators:
     tile's width x all of `whole` x `vectors`. `ahead` says what to ask for early; `passing` results
     are stored past the caches; with `rows_inside` tiles of rows go on before the others do."""
@@ -164,7 +164,10 @@ def asked_ahead(contraction: Contraction, chosen: Plan, machine: Machine) -> tup
     if not steps and chosen.row_parts * chosen.other_parts == 1:
         steps = [(a, 1) for a in chosen.outer]
     summed = frozenset(_names(contraction.summed))
-    return ahead(contraction.factors, steps[-1], sizes, whole, summed, machine) if steps else ()
+    found = ahead(contraction.factors, steps[-1], sizes, whole, summed, machine) if steps else ()
+    owned = {n for n, f in enumerate(contraction.factors) if f.coefficient(chosen.lane.name)}
+    shared = not chosen.chunks
+    return tuple(replace(each, shared=shared and each.factor not in owned) for each in found)
 
 
 def _rows_inside(
