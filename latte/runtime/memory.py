@@ -87,13 +87,13 @@ class Memory:
         )
 
     def _arena(self, phase: Phase, plan: Plan) -> Places:
-        """The places of a plan; phases of one kind share their memory."""
+        """The places of a plan; phases of one kind share their memory. One that needs more than
+        those compiled before it gets a block of its own, which the next ones share."""
         readable = phase.name in READABLE
         if self._guard:
             return self._guarded[readable]
-        if readable not in self._arenas:
-            others = [p for p in self._program.phases if (p.name in READABLE) == readable]
-            self._arenas[readable] = arrays.allocate(max(self._plan(p).size for p in others))
+        if readable not in self._arenas or self._arenas[readable].size < plan.size:
+            self._arenas[readable] = arrays.allocate(plan.size)
         block = self._arenas[readable]
         return {name: block[at : at + self._bytes(name)] for name, at in plan.offsets}
 
