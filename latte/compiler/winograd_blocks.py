@@ -35,6 +35,7 @@ def frame(sliding: Sliding, tilings: tuple[Tiling, ...], machine: Machine) -> Fr
         return whole
     rows = tilings[0].by_row
     options = [Frame(cuts, items is not None, True) for cuts in _cuts(items, tiles)]
+    options = [option for option in options if option.outer]
     near = machine.l2 // _bytes(sliding, tilings, machine)
     costs = [(_cost(option, rows, near), number) for number, option in enumerate(options)]
     least, number = min(costs, default=(APART, 0))
