@@ -16,7 +16,7 @@ from latte.compiler.builder import Builder
 from latte.compiler.contract_parts import RESULT, SUM, Parts
 from latte.compiler.contract_view import Contraction
 from latte.compiler.expression import Apply, Expression, Load, Number, Position, Random, Scalar
-from latte.compiler.lower_arithmetic import BINARY, UNARY, alike, apply, truth
+from latte.compiler.lower_arithmetic import BINARY, UNARY, added, alike, apply, truth
 from latte.compiler.lower_scope import Value
 from latte.compiler.rewrite import walk
 from latte.compiler.values import Term
@@ -82,6 +82,8 @@ class Registers:
                 test = truth(self, self.value(condition))
                 chosen, other = alike(self, self.value(yes), self.value(no))
                 return self.b.select(test, chosen, other)
+            case Apply("add" | "sub" as operator, (a, b)):
+                return added(self, operator, a, b, self.value)
             case Apply(operator, operands):
                 return apply(self, operator, [self.value(operand) for operand in operands])
             case _:

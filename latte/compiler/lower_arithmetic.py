@@ -15,6 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from latte.compiler.builder import Builder
+from latte.compiler.expression import Apply, Expression
 from latte.compiler.lower_scope import Value
 from latte.compiler.values import Term
 from latte.compiler.vector import BOOL, F32, I32, Operator, Type, vector_type
@@ -42,6 +43,29 @@ def apply(scope: Place, operator: str, operands: list[Value]) -> Value:
     if operator == "div" or {kind(a), kind(b)} - {"i32", "i1"}:
         return BINARY[operator](scope, real(scope, a), real(scope, b))
     return BINARY[operator](scope, whole(scope, a), whole(scope, b))
+
+
+def added(
+    scope: Place, operator: str, a: Expression, b: Expression,
+    value: Callable[[Expression], Value],
+) -> Value:  # fmt: skip
+    """`a + b` or `a - b`, rounded once where one of them is written as a product: a function of
+    the expression alone, so that it has the same bits in whatever kernel it is computed."""
+    for product, other in ((a, b), (b, a)):
+        match product:
+            case Apply("mul", (x, y)):
+                first, second, third = (value(part) for part in (x, y, other))
+                if "f32" not in (kind(first), kind(second)):
+                    break
+                first, second, third = (real(scope, part) for part in (first, second, third))
+                if operator == "sub" and product is b:
+                    first = -first
+                elif operator == "sub":
+                    third = -third
+                return scope.b.fma(first, second, third)
+            case _:
+                pass
+    return apply(scope, operator, [value(a), value(b)])
 
 
 def kind(a: Value) -> str:

@@ -26,7 +26,7 @@ from latte.compiler.expression import (
     Scalar,
     Training,
 )
-from latte.compiler.lower_arithmetic import alike, apply, kind, real, truth
+from latte.compiler.lower_arithmetic import added, alike, apply, truth
 from latte.compiler.lower_fold import fold
 from latte.compiler.lower_interior import conditions
 from latte.compiler.lower_memory import load, load_where
@@ -67,7 +67,7 @@ def _value(scope: Scope, expression: Expression) -> Value:
         case Apply() if (places := conditions(expression)) is not None:
             return scope.holds(places)
         case Apply("add" | "sub" as operator, (a, b)):
-            return _sum(scope, operator, a, b)
+            return added(scope, operator, a, b, lambda part: value(scope, part))
         case Apply(operator, operands):
             return apply(scope, operator, [value(scope, operand) for operand in operands])
         case Fold():
@@ -76,25 +76,6 @@ def _value(scope: Scope, expression: Expression) -> Value:
             raise AssertionError(f"not a Program's expression: {expression}")
         case _:
             assert_never(expression)
-
-
-def _sum(scope: Scope, operator: str, a: Expression, b: Expression) -> Value:
-    """A sum, rounded once where one operand is a product that nothing else has asked for."""
-    for product, other in ((a, b), (b, a)):
-        match product:
-            case Apply("mul", (x, y)) if id(product) not in scope.known:
-                first, second, third = (value(scope, part) for part in (x, y, other))
-                if "f32" not in (kind(first), kind(second)):
-                    break
-                first, second, third = (real(scope, part) for part in (first, second, third))
-                if operator == "sub" and product is b:
-                    first = -first
-                elif operator == "sub":
-                    third = -third
-                return scope.b.fma(first, second, third)
-            case _:
-                pass
-    return apply(scope, operator, [value(scope, a), value(scope, b)])
 
 
 def _select(scope: Scope, condition: Value, yes: Expression, no: Expression) -> Value:
