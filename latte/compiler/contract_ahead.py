@@ -67,7 +67,10 @@ def _foreseen(factor: Access, sizes: dict[str, int], summed: frozenset[str]) -> 
 
 
 def _bytes(factor: Access, sizes: dict[str, int]) -> int:
-    return 4 * prod(count for name, count in sizes.items() if factor.coefficient(name))
+    """Of all that is read, where windows overlap no more than lies between first and last."""
+    steps = [(abs(factor.coefficient(name)), count) for name, count in sizes.items()]
+    span = 1 + sum(step * (count - 1) for step, count in steps)
+    return 4 * min(span, prod(count for step, count in steps if step))
 
 
 def _runs(factor: Access, sizes: dict[str, int]) -> tuple[tuple[int, int], ...]:

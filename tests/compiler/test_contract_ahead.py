@@ -43,3 +43,11 @@ def test_what_a_cache_keeps_is_not_asked_for() -> None:
 def test_long_rows_are_foreseen() -> None:
     summed = SIZES | {"c": 1024}
     assert not ahead((DATA,), (Axis("xi", 36), 1), summed, summed | {"xi": 36}, SUMMED, SMALL)
+
+
+def test_windows_that_overlap_count_once_in_what_a_cache_keeps() -> None:
+    """12 rows met by 5 taps are 16 rows, not 60."""
+    rows = Access("in", Affine((("y", 1024), ("k", 1024), ("f", 16384), ("c", 1)), 0), ())
+    whole, sizes = {"y": 12, "k": 5, "f": 4, "c": 1024}, {"f": 1, "c": 1024}
+    enough = replace(SMALL, l2=4 * 2 * 4 * (16384 + 1024))
+    assert not ahead((rows,), (Axis("f", 4), 1), sizes, whole, SUMMED, enough)
