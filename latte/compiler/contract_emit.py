@@ -23,8 +23,9 @@ from latte.compiler.contract_ask import UNROLL, Asking
 from latte.compiler.contract_integers import difference, digits, least, less, most, share
 from latte.compiler.contract_parts import RESULT, SUM
 from latte.compiler.contract_place import Point, chunk_of
-from latte.compiler.contract_plan import Plan, Tiles
+from latte.compiler.contract_plan import Plan
 from latte.compiler.contract_result import Registers, additive
+from latte.compiler.contract_tile import Tiles
 from latte.compiler.contract_view import Access, Contraction, Output
 from latte.compiler.expression import Axis, Expression, Load, Position, Random, Scalar
 from latte.compiler.lower_random import drawn, number_kind

@@ -12,43 +12,21 @@ The rules were measured; docs/decisions/0005-contractions.md has the figures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
 from math import prod
 
 from latte.compiler.contract_ahead import LINE, Ahead, ahead
 from latte.compiler.contract_result import additive
+from latte.compiler.contract_tile import Tile, Tiles, best_tile, guarded, is_batch, vectors_of
 from latte.compiler.contract_view import Access, Contraction
 from latte.compiler.expression import Axis
 from latte.compiler.machine import Machine
 
-LATENCY = 4  # cycles from one fma to the next on the same accumulator; two start in a cycle
-MOST_VECTORS = 6
 STREAMED = 32  # tiles for which a lane factor is read, below which memory is the limit
 BYTES = 4
 ENOUGH, MOST_UNITS = 32, 256
 PASSING = 64 << 20  # bytes of a target that no cache keeps until it is read
 THREADS = ((2, 0.6), (4, 0.2), (8, 0.2))  # numbers of threads that units should suit
-
-
-@dataclass(frozen=True, slots=True)
-class Tiles:
-    """An axis cut into tiles of two widths: tile k has `base + (k < extra)` places."""
-
-    axis: Axis
-    count: int
-    base: int
-    extra: int
-
-    @property
-    def widths(self) -> tuple[tuple[int, int], ...]:
-        """Each width that occurs with the number of its tiles, wider first."""
-        both = ((self.base + 1, self.extra), (self.base, self.count - self.extra))
-        return tuple((width, count) for width, count in both if count)
-
-
-Tile = tuple[int, Tiles | None, tuple[Axis, ...]]  # vectors, rows, whole axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +93,7 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     lane = _lane(contraction, machine)
     if lane is None:
         return _summed_plan(contraction, machine)
-    return scheduled(contraction, lane, _tile(contraction, lane, machine), machine)
+    return scheduled(contraction, lane, best_tile(contraction, lane, machine), machine)
 
 
 def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine) -> Plan | None:
@@ -124,12 +102,12 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     vectors, rows, whole = tile
     taken = {lane.name, *(a.name for a in whole), rows.axis.name if rows else ""}
     rest = tuple(a for a in contraction.axes if a.name not in taken)
-    outer = tuple(a for a in rest if _batch(contraction, a.name, lane.name))
+    outer = tuple(a for a in rest if is_batch(contraction, a.name, lane.name))
     others = tuple(a for a in rest if a not in outer)
     others = tuple(sorted(others, key=lambda a: -contraction.target.coefficient(a.name)))
     if _unbound(contraction, {lane.name, *taken, *(a.name for a in outer)}):
         return None
-    blocks = -(-_vectors(lane, machine) // vectors)
+    blocks = -(-vectors_of(lane, machine) // vectors)
     fixed = blocks * prod(a.size for a in outer)
     place = vectors * machine.width * BYTES  # of the streamed factor, for a place of the sum
     total = prod(a.size for a in contraction.summed)
@@ -218,7 +196,7 @@ def _summed_plan(contraction: Contraction, machine: Machine) -> Plan | None:
     lane = max(lanes, key=lambda a: a.size, default=None)
     if lane is None or contraction.where:
         return None
-    _, rows, whole = _tile(contraction, lane, machine)
+    _, rows, whole = best_tile(contraction, lane, machine)
     taken = {*(a.name for a in whole), rows.axis.name if rows else ""}
     rest = tuple(a for a in contraction.axes if a.name not in taken)
     others = tuple(sorted(rest, key=lambda a: -contraction.target.coefficient(a.name)))
@@ -258,11 +236,6 @@ def _passes(contraction: Contraction, machine: Machine) -> bool:
     return size >= PASSING and aligned and fresh
 
 
-def guarded(contraction: Contraction, name: str) -> bool:
-    """Whether the bounds of other loops depend on this axis, or its own on them."""
-    return any(name in guard.axes() for guard in (*contraction.where, *contraction.guards))
-
-
 def reused(contraction: Contraction, lane: str) -> Access:
     """The factor that has the lanes and depends on the fewest other output axes."""
     own = [factor for factor in contraction.factors if factor.coefficient(lane)]
@@ -290,101 +263,9 @@ def _is_lane(contraction: Contraction, a: Axis, machine: Machine) -> bool:
     )
 
 
-def _vectors(lane: Axis, machine: Machine) -> int:
-    return -(-lane.size // machine.width)
-
-
-def _batch(contraction: Contraction, name: str, lane: str) -> bool:
-    """Whether every factor with lanes changes along an axis, so that none is used again there."""
-    own = [factor for factor in contraction.factors if factor.coefficient(lane)]
-    return all(factor.coefficient(name) for factor in own)
-
-
 def _unbound(contraction: Contraction, outside: set[str]) -> bool:
     """Whether a condition on the target has no loop inside a unit that it could bound."""
     return any(guard.axes() <= outside for guard in contraction.where)
-
-
-def _tile(contraction: Contraction, lane: Axis, machine: Machine) -> Tile:
-    """The register tile with the least time for one multiply-add."""
-    return min(tile_options(contraction, lane, machine), key=lambda option: option[0])[1]
-
-
-def tile_options(
-    contraction: Contraction, lane: Axis, machine: Machine
-) -> Iterator[tuple[float, Tile]]:
-    """Register tiles with about how many cycles they take for one vector multiply-add."""
-    summed = lane in contraction.summed
-    free = [
-        a for a in contraction.axes if a is not lane and not guarded(contraction, a.name)
-        and (summed or not _batch(contraction, a.name, lane.name))
-    ]  # fmt: skip
-    limit = machine.registers - (1 if machine.fma else 2)
-    count = _vectors(lane, machine)
-    for vectors in _blocks(contraction, lane, machine):
-        yield _cost(contraction, lane, count, vectors, None, ()), (vectors, None, ())
-        for row, whole in product(free, [(), *((a,) for a in free)]):
-            if row in whole or any(a.symbol for a in whole):
-                continue
-            inside = prod(a.size for a in whole)
-            held = inside if summed else vectors  # operands, one more beside
-            most = (limit - 1 - held) // (vectors * inside)
-            if most >= 1:
-                rows = tiles(row, most)
-                cost = _cost(contraction, lane, count, vectors, rows, whole)
-                yield cost, (vectors, rows, whole)
-
-
-def _blocks(contraction: Contraction, lane: Axis, machine: Machine) -> list[int]:
-    """Numbers of vectors that cut the lanes, padding included, into whole blocks."""
-    if lane in contraction.summed:
-        return [1]
-    count = _vectors(lane, machine)
-    stored = min(dict(access.room).get(lane.name, 1 << 40) for access in contraction.accesses)
-    return [
-        v for v in range(1, min(MOST_VECTORS, count) + 1)
-        if -(-count // v) * v * machine.width <= max(stored, count * machine.width)
-    ]  # fmt: skip
-
-
-def tiles(a: Axis, most: int) -> Tiles:
-    """An axis in the fewest tiles of at most `most` places, as even as can be."""
-    count = -(-a.size // most)
-    return Tiles(a, count, a.size // count, a.size % count)
-
-
-def _cost(
-    contraction: Contraction,
-    lane: Axis,
-    count: int,
-    vectors: int,
-    rows: Tiles | None,
-    whole: tuple[Axis, ...],
-) -> float:
-    """Cycles for one vector multiply-add: two loads and two multiply-adds start in a cycle."""
-    cycles = work = 0.0
-    inside = prod(a.size for a in whole)
-    for width, times in rows.widths if rows else ((1, 1),):
-        loads = 0
-        for factor in contraction.factors:
-            own = vectors if factor.coefficient(lane.name) else 1
-            own *= width if rows and factor.coefficient(rows.axis.name) else 1
-            loads += own * prod(a.size for a in whole if factor.coefficient(a.name))
-        fmas = vectors * width * inside
-        cycles += times * (max(fmas / 2, loads / 2, LATENCY) + 0.02 * loads + 0.2)
-        work += times * fmas
-    work *= count / (-(-count // vectors) * vectors)
-    run_time = 0.004 if rows and rows.axis.symbol else 0.0  # a partial batch wastes rows
-    along = any(f.coefficient(rows.axis.name) == 1 for f in contraction.factors) if rows else True
-    far = sum(a.coefficient(rows.axis.name) for a in (contraction.target, *contraction.factors)
-              ) if rows else 0  # fmt: skip
-    return (
-        cycles / work
-        + run_time
-        + (0.0 if along else 0.02)
-        + 0.01 * len(whole)
-        + 5e-4 * far.bit_length()
-    )
 
 
 def _chunks(

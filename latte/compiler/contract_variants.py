@@ -22,8 +22,8 @@ from latte.compiler.contract_plan import (
     asked_ahead,
     plan,
     scheduled,
-    tile_options,
 )
+from latte.compiler.contract_tile import tile_options
 from latte.compiler.contract_view import Contraction
 from latte.compiler.machine import Machine
 

@@ -1,0 +1,137 @@
+"""Which register tile a contraction gets: vectors of lanes, rows, and axes taken whole.
+
+In: a Contraction and its lanes.  Out: the tile with the least time for one multiply-add; a step
+costs its multiply-adds, two in a cycle, and a little for every load.
+
+    lanes f: 64, rows n: 64    ->   4 vectors, n in tiles of 6 and 5: 24 accumulators, 10 loads
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from latte.compiler.contract_view import Contraction
+from latte.compiler.expression import Axis
+from latte.compiler.machine import Machine
+
+LATENCY = 4  # cycles from one fma to the next on the same accumulator; two start in a cycle
+MOST_VECTORS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """An axis cut into tiles of two widths: tile k has `base + (k < extra)` places."""
+
+    axis: Axis
+    count: int
+    base: int
+    extra: int
+
+    @property
+    def widths(self) -> tuple[tuple[int, int], ...]:
+        """Each width that occurs with the number of its tiles, wider first."""
+        both = ((self.base + 1, self.extra), (self.base, self.count - self.extra))
+        return tuple((width, count) for width, count in both if count)
+
+
+Tile = tuple[int, Tiles | None, tuple[Axis, ...]]  # vectors, rows, whole axes
+
+
+def best_tile(contraction: Contraction, lane: Axis, machine: Machine) -> Tile:
+    """The register tile with the least time for one multiply-add."""
+    return min(tile_options(contraction, lane, machine), key=lambda option: option[0])[1]
+
+
+def tile_options(
+    contraction: Contraction, lane: Axis, machine: Machine
+) -> Iterator[tuple[float, Tile]]:
+    """Register tiles with about how many cycles they take for one vector multiply-add."""
+    summed = lane in contraction.summed
+    free = [
+        a for a in contraction.axes if a is not lane and not guarded(contraction, a.name)
+        and (summed or not is_batch(contraction, a.name, lane.name))
+    ]  # fmt: skip
+    limit = machine.registers - (1 if machine.fma else 2)
+    count = vectors_of(lane, machine)
+    for vectors in _blocks(contraction, lane, machine):
+        yield _cost(contraction, lane, count, vectors, None, ()), (vectors, None, ())
+        for row, whole in product(free, [(), *((a,) for a in free)]):
+            if row in whole or any(a.symbol for a in whole):
+                continue
+            inside = prod(a.size for a in whole)
+            held = inside if summed else vectors  # operands, one more beside
+            most = (limit - 1 - held) // (vectors * inside)
+            if most >= 1:
+                rows = tiles(row, most)
+                cost = _cost(contraction, lane, count, vectors, rows, whole)
+                yield cost, (vectors, rows, whole)
+
+
+def _blocks(contraction: Contraction, lane: Axis, machine: Machine) -> list[int]:
+    """Numbers of vectors that cut the lanes, padding included, into whole blocks."""
+    if lane in contraction.summed:
+        return [1]
+    count = vectors_of(lane, machine)
+    stored = min(dict(access.room).get(lane.name, 1 << 40) for access in contraction.accesses)
+    return [
+        v for v in range(1, min(MOST_VECTORS, count) + 1)
+        if -(-count // v) * v * machine.width <= max(stored, count * machine.width)
+    ]  # fmt: skip
+
+
+def tiles(a: Axis, most: int) -> Tiles:
+    """An axis in the fewest tiles of at most `most` places, as even as can be."""
+    count = -(-a.size // most)
+    return Tiles(a, count, a.size // count, a.size % count)
+
+
+def _cost(
+    contraction: Contraction,
+    lane: Axis,
+    count: int,
+    vectors: int,
+    rows: Tiles | None,
+    whole: tuple[Axis, ...],
+) -> float:
+    """Cycles for one vector multiply-add: two loads and two multiply-adds start in a cycle."""
+    cycles = work = 0.0
+    inside = prod(a.size for a in whole)
+    for width, times in rows.widths if rows else ((1, 1),):
+        loads = 0
+        for factor in contraction.factors:
+            own = vectors if factor.coefficient(lane.name) else 1
+            own *= width if rows and factor.coefficient(rows.axis.name) else 1
+            loads += own * prod(a.size for a in whole if factor.coefficient(a.name))
+        fmas = vectors * width * inside
+        cycles += times * (max(fmas / 2, loads / 2, LATENCY) + 0.02 * loads + 0.2)
+        work += times * fmas
+    work *= count / (-(-count // vectors) * vectors)
+    run_time = 0.004 if rows and rows.axis.symbol else 0.0  # a partial batch wastes rows
+    along = any(f.coefficient(rows.axis.name) == 1 for f in contraction.factors) if rows else True
+    far = sum(a.coefficient(rows.axis.name) for a in (contraction.target, *contraction.factors)
+              ) if rows else 0  # fmt: skip
+    return (
+        cycles / work
+        + run_time
+        + (0.0 if along else 0.02)
+        + 0.01 * len(whole)
+        + 5e-4 * far.bit_length()
+    )
+
+
+def guarded(contraction: Contraction, name: str) -> bool:
+    """Whether the bounds of other loops depend on this axis, or its own on them."""
+    return any(name in guard.axes() for guard in (*contraction.where, *contraction.guards))
+
+
+def vectors_of(lane: Axis, machine: Machine) -> int:
+    return -(-lane.size // machine.width)
+
+
+def is_batch(contraction: Contraction, name: str, lane: str) -> bool:
+    """Whether every factor with lanes changes along an axis, so that none is used again there."""
+    own = [factor for factor in contraction.factors if factor.coefficient(lane)]
+    return all(factor.coefficient(name) for factor in own)
