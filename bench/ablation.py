@@ -13,7 +13,7 @@ import results
 from nets import ENTRIES, Entry
 
 import latte
-from latte.commands.bench import synthetic_batch
+from latte.commands.bench import settle, synthetic_batch
 from latte.compiler.choices import FUSIONS
 from latte.peers.compare import Side, compare
 
@@ -22,10 +22,12 @@ def measured(entry: Entry, chosen: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds of a step with everything, and how much longer it takes without each kind."""
     net, given = latte.load(entry.path), {"batch": entry.batch, "time": entry.time}
     exe = net.compile(threads=chosen.threads, **given)
+    settle(exe)
     fed = synthetic_batch(exe)
     sides = []
     for name, kinds in (*((kind, (kind,)) for kind in FUSIONS), ("all of them", tuple(FUSIONS))):
         other = net.compile(threads=chosen.threads, no_fuse=kinds, **given)
+        settle(other)
         sides.append(Side("latte", name, partial(other.step, **fed), None, 0.0))
     found = compare(
         "step", partial(exe.step, **fed), sides, rounds=chosen.rounds, seconds=chosen.seconds

@@ -4,6 +4,7 @@ beside what others make of the same net."""
 from __future__ import annotations
 
 import json
+import math
 import time as clock
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from latte.commands.command import (
     net_argument,
 )
 from latte.commands.tables import Figures, Line, show_comparisons, show_figures
+from latte.errors import fail
+from latte.peers.compare import TINY_RATE
 
 if TYPE_CHECKING:
     from latte.model import Net
@@ -71,12 +74,9 @@ def command(
       latte bench alexnet.latte --batch 64 --threads 2
       latte bench alexnet.latte --peer torch --peer openvino
     """
-    figures, found = None, []
     exe, fed, ready = made_ready(net, settings)
-    if not only_peers:
-        figures = measured(exe, fed, seconds, ready)
-    if peers:
-        found = _compared(exe, fed, peers, modes, rounds, min(TURN, seconds))
+    found = _compared(exe, fed, peers, modes, rounds, min(TURN, seconds)) if peers else []
+    figures = None if only_peers else measured(exe, fed, seconds, ready)
     if as_json:
         facts = {"net": exe.net.name, "batch": exe.batch, "threads": exe.threads}
         facts |= figures.as_json() if figures else {}
@@ -119,11 +119,19 @@ def synthetic_batch(exe: Executable) -> dict[str, Any]:
     return fed
 
 
+def settle(exe: Executable) -> None:
+    """Makes the solver's steps tiny: on one batch again and again a loss soon leaves the finite
+    numbers, and a step ends early where it does."""
+    if any(hyper.name == "rate" for hyper in exe.net.training.solver.hypers):
+        exe.set_hyper("rate", TINY_RATE)
+
+
 def measured(exe: Executable, fed: dict[str, Any], seconds: float, ready: float) -> Figures:
     """Passes and layers, and the machine's limits beside them."""
     from latte.runtime.limits import measured_bandwidth, measured_peak
     from latte.runtime.profile import by_layer, profiled
 
+    settle(exe)
     passes = _passes(exe, fed)
     for run in passes.values():
         run()
@@ -131,8 +139,15 @@ def measured(exe: Executable, fed: dict[str, Any], seconds: float, ready: float)
     lines = [_measured(exe, name, run, seconds) for name, run in passes.items()]
     exe.step(**fed)
     layers = by_layer(exe, profiled(exe, "step"))
+    check_finite(exe)
     rows = [Line(r.name, r.part, r.seconds, r.operations, r.bytes) for r in layers]
     return Figures(ready, peak, bandwidth, tuple(lines), tuple(rows))
+
+
+def check_finite(exe: Executable) -> None:
+    """Raise E0956 where the loss is no number any more: the steps that were timed ended early."""
+    if not math.isfinite(exe.losses.get("loss", 0.0)):
+        fail("E0956", "the loss is not finite on made-up data: the figures would be of no use")
 
 
 def _passes(exe: Executable, fed: dict[str, Any]) -> dict[str, Callable[[], object]]:
@@ -184,6 +199,7 @@ def _compared(
     if "torch" in peers and exe.net.losses and exe.net.parameters:
         sides = training_sides(made, modes)
         found += compare("step", lambda: exe.step(**fed), sides, rounds=rounds, seconds=turn)
+        check_finite(exe)
         del sides
     made = case(exe, fed)
     read = loaded(exe.program.phase("predict"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from latte.commands.bench import made_ready
+from latte.commands.bench import check_finite, made_ready, settle
 from latte.commands.command import Command, Settings, compile_options, json_option, net_argument
 from latte.commands.tables import show_copies, show_profile
 from latte.errors import fail
@@ -49,8 +49,11 @@ def command(
     names = [each.name for each in exe.program.phases]
     if phase not in names:
         fail("E0959", f"there is no phase `{phase}`", help=f"there are {', '.join(names)}")
+    settle(exe)
     run_before(exe, phase, fed)
     found = profiled(exe, phase, REPEATS)
+    if phase == "step":
+        check_finite(exe)
     Path(trace).write_text(json.dumps(trace_of(found)), "utf-8")
     moved = counted(exe, phase, fed, found) if copies else ()
     rows = by_kernel(exe, found)
