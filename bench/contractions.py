@@ -2,7 +2,6 @@
 
     python bench/contractions.py                             the nets of examples/nets
     python bench/contractions.py net.latte --batch 32 --threads 2
-    python bench/contractions.py --winograd                  with fewer multiplications
 
 After each net follows a line for each class of contraction, by what it is the sum for.
 
@@ -41,6 +40,7 @@ from latte.runtime.workers import Task, Workers
 
 NETS = Path(__file__).parent.parent / "examples" / "nets"
 DEFAULT = {"alexnet": 64, "overfeat": 16, "vgg_a": 8, "googlenet": 32, "resnet18": 16}
+ALONE = Choices(without=frozenset({"winograd", "fuse"}))  # every contraction by itself
 REPEATS = 3
 ROUNDS = 4_000_000  # of the peak's loop for each thread
 
@@ -105,16 +105,14 @@ def main() -> None:
     parser.add_argument("net", nargs="?", help="a .latte file; those of examples/nets else")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--winograd", action="store_true")
     given = parser.parse_args()
     nets = [(NETS / f"{name}.latte", batch) for name, batch in DEFAULT.items()]
     nets = [(Path(given.net), given.batch)] if given.net else nets
     machine = host()
     bench = Bench(Jit(machine, Cache(None)), Workers(given.threads), machine)
-    without = frozenset() if given.winograd else frozenset({"winograd"})
     for path, batch in (each for each in nets if each[0].exists()):
         print(f"{path.stem}, batch {batch}, {given.threads} threads")
-        for line in measure(path, batch, bench, Choices(without=without)):
+        for line in measure(path, batch, bench, ALONE):
             print(line, flush=True)
 
 
