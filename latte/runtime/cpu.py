@@ -48,7 +48,7 @@ from latte.runtime.records import Schedule, schedule
 from latte.runtime.trace import Log
 from latte.runtime.workers import Workers
 
-PARALLEL_WORK = 1_250_000  # elementary operations (40 us) of a phase that keep a thread busy
+PARALLEL_WORK = 600_000  # elementary operations (20 us) of a phase that keep a thread busy
 
 
 if TYPE_CHECKING:
