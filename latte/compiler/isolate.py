@@ -22,6 +22,7 @@ from itertools import count
 from math import prod
 
 from latte.compiler.affine import Affine, axis
+from latte.compiler.align import aligned, alike
 from latte.compiler.contract_parts import affine_index, find_parts
 from latte.compiler.contract_result import emits
 from latte.compiler.expression import (
@@ -36,7 +37,6 @@ from latte.compiler.expression import (
     Random,
 )
 from latte.compiler.ir import Buffer, Item, Kernel, Program, Serial, Write, kernels
-from latte.compiler.lower_align import aligned, alike
 from latte.compiler.rewrite import inline_lets, rewrite, substitute_axes, walk
 
 WORTH = 8  # multiply-adds for each element of a scratch buffer, from which it pays

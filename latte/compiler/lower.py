@@ -16,11 +16,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from latte.compiler.affine import Affine, axis
+from latte.compiler.align import aligned
 from latte.compiler.builder import Builder
 from latte.compiler.expression import Axis, Expression, Load, Local
 from latte.compiler.ir import Kernel, Program, expressions
 from latte.compiler.lower_access import Terms
-from latte.compiler.lower_align import aligned
 from latte.compiler.lower_interior import interior
 from latte.compiler.lower_memory import store
 from latte.compiler.lower_plan import Loop, Plan, plan

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from latte.compiler.affine import Affine, axis
+from latte.compiler.align import outer_folds
 from latte.compiler.contract_view import recognise
 from latte.compiler.expression import (
     Apply,
@@ -41,7 +42,6 @@ from latte.compiler.expression import (
 )
 from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Write, expressions, kernels
 from latte.compiler.isolate import axes_of
-from latte.compiler.lower_align import outer_folds
 from latte.compiler.rewrite import inline_lets, rewrite, substitute_axes, substitute_guards, walk
 
 MOST_OWNERS = 1 << 12  # results above which there is work enough without splitting

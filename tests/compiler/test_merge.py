@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from latte import build
-from latte.codegen.interp import Arrays, Run, allocate, run
 from latte.compiler.affine import axis
 from latte.compiler.expression import Apply, Axis, Load
 from latte.compiler.ir import Buffer, Kernel, Phase, Program, Serial, Write, kernels
@@ -13,6 +12,7 @@ from latte.compiler.merge import merge
 from latte.compiler.pipeline import program_of
 from latte.compiler.recur import recur
 from latte.compiler.verify import verify
+from tests.compiler.test_recur import step
 
 NETS = {
     "LSTM": "h = LSTM(x, 3)",
@@ -71,16 +71,3 @@ net Net {{
 }}
 """
     return program_of(build.elaborate(build.read_text(text, "test"), None, {}), batch=2, time=5)
-
-
-def step(program: Program) -> Arrays:
-    rng = np.random.default_rng(0)
-    arrays = allocate(program)
-    for buffer in program.buffers:
-        if buffer.role in ("input", "parameter", "carried") and buffer.element == "f32":
-            arrays[buffer.name][...] = rng.normal(size=arrays[buffer.name].shape)
-    arrays["lengths"][...] = (5, 3)
-    now = Run(items=2, steps=5, scalars={"items": 2.0, "steps": 8.0, "carry": 1.0})
-    for phase in ("forward", "backward"):
-        run(program, phase, arrays, now)
-    return arrays
