@@ -120,12 +120,11 @@ class Executable:
         self._seed = value
 
     def initialize(self, seed: int | None = None) -> None:
-        """Gives parameters, running values and solver states their first values again."""
+        """Gives parameters, running values and solver states their first values again, and counts
+        steps from 0."""
         self._seed = self._seed if seed is None else seed
-        self._ready = True
-        for first in first_values(self.net, self._seed, self.threads):
-            if first.name in self._buffers:
-                self.backend.begin(first)
+        self.step_count = 0
+        self._begin()
 
     # Running it
 
@@ -352,7 +351,13 @@ class Executable:
 
     def _prepare(self) -> None:
         if not self._ready:
-            self.initialize()
+            self._begin()
+
+    def _begin(self) -> None:
+        self._ready = True
+        for first in first_values(self.net, self._seed, self.threads):
+            if first.name in self._buffers:
+                self.backend.begin(first)
 
     def _outcome(self) -> dict[str, Any]:
         found: dict[str, Any] = dict(self.losses)

@@ -52,7 +52,7 @@ def test_step_is_the_three_and_schedules_see_t(exe: Executable) -> None:
     losses = [exe.step(**data) for _ in range(3)]
     stepped = exe.params["w"]
     exe.initialize()
-    exe.step_count = 0
+    assert exe.step_count == 0
     for expected in losses:
         assert exe.forward(**data)["loss"] == pytest.approx(expected, rel=1e-6)
         exe.backward()
