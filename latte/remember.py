@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from latte.build import Made, Scalar, Wanted
+from latte.compiler.collector import paused
 from latte.errors import Source, Span
 from latte.options import options
 from latte.runtime.cache import Cache, key, package_version
@@ -45,6 +46,10 @@ class Origin:
 
     def made(self, wanted: Wanted, make: Callable[[], Made]) -> Made:
         """What `make` gives."""
+        with paused():
+            return self._made(wanted, make)
+
+    def _made(self, wanted: Wanted, make: Callable[[], Made]) -> Made:
         from latte.compiler.machine import host
 
         machine = replace(host(), flags=frozenset())  # a set has no fixed order

@@ -89,6 +89,10 @@ class Jit:
 
     def entries(self, program: Program, phase: Phase, lower: Lower) -> list[Entry]:
         """The code of every kernel of a phase, in order."""
+        with paused():
+            return self._entries(program, phase, lower)
+
+    def _entries(self, program: Program, phase: Phase, lower: Lower) -> list[Entry]:
         name = key("phase", *self._made_for, _described(program, phase))
         stored = self._cache.load(name)
         listed = None if stored is None else json.loads(stored)
