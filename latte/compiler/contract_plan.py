@@ -112,10 +112,15 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     place = vectors * machine.width * BYTES  # of the streamed factor, for a place of the sum
     total = prod(a.size for a in contraction.summed)
     cached = machine.l2 / 2 / place if total * place > machine.l2 // 16 else 1e12
-    row_parts, other_parts = _parts(fixed, rows, others, cached)
+    if rows and is_batch(contraction, rows.axis.name, lane.name):  # each tile by itself
+        row_parts, again = rows.count, 1
+        _, other_parts = _parts(fixed * row_parts, None, others, cached)
+    else:
+        row_parts, other_parts = _parts(fixed, rows, others, cached)
+        again = rows.count if rows else 1
     streamed = reused(contraction, lane.name)
     summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
-    places = (rows.count if rows else 1) * prod(a.size for a in others)
+    places = again * prod(a.size for a in others)
     streams = places // (row_parts * other_parts) < STREAMED
     fits = _fits(contraction, lane, place, streams, machine)
     near = total * place <= max(fits * place, machine.l2 // 16)

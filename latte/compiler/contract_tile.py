@@ -19,6 +19,7 @@ from latte.compiler.machine import Machine
 
 LATENCY = 4  # cycles from one fma to the next on the same accumulator; two start in a cycle
 MOST_VECTORS = 6
+STREAMS = 4  # blocks of lanes read side by side: one alone is waited for, more come no sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,17 @@ def tile_options(
                 rows = tiles(row, most)
                 cost = _cost(contraction, lane, count, vectors, rows, whole)
                 yield cost, (vectors, rows, whole)
+        for rows in () if free else _streams(contraction, lane, (limit - 1 - vectors) // vectors):
+            yield _cost(contraction, lane, count, vectors, rows, ()), (vectors, rows, ())
+
+
+def _streams(contraction: Contraction, lane: Axis, room: int) -> Iterator[Tiles]:
+    """Where no row uses lanes again: rows that read lanes of their own, with tiles for several
+    threads."""
+    for a in contraction.axes:
+        most = min(STREAMS, room, a.size // STREAMS)
+        if a is not lane and a.symbol is None and not guarded(contraction, a.name) and most > 1:
+            yield tiles(a, most)
 
 
 def _blocks(contraction: Contraction, lane: Axis, machine: Machine) -> list[int]:

@@ -11,6 +11,7 @@ import pytest
 from latte.codegen import interp
 from latte.codegen.interp import Run
 from latte.compiler import contract, lower
+from latte.compiler.contract_plan import plan
 from latte.compiler.crop import crop
 from latte.compiler.expression import Axis
 from latte.compiler.ir import Kernel, Program, nests
@@ -110,6 +111,24 @@ def test_other_contractions(program: Program) -> None:
     items = next(a.size for b in program.buffers for a in b.axes if a.symbol == "n")
     check(program, items)
     check(program, max(1, items - 2))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        linear("forward", 1, (40,), 512),
+        linear("forward", 1, (5, 2, 2), 700),
+        locally_connected(1, 3, 70, 12, 2),
+    ],
+    ids=["linear", "uneven", "local"],
+)
+def test_a_single_item_reads_several_blocks_of_lanes_side_by_side(program: Program) -> None:
+    check(program, 1)
+    ready = prepared(program, machine())
+    found = [contract.view(kernel, ready) for kernel, _ in nests(ready.phases[0].items)]
+    [chosen] = [plan(each, machine()) for each in found if each]
+    assert chosen is not None and chosen.rows is not None
+    assert max(chosen.rows.widths)[0] > 1 and chosen.row_parts == chosen.rows.count
 
 
 @pytest.mark.parametrize("what", ["forward", "weights", "input"])

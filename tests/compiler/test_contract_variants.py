@@ -39,6 +39,7 @@ PROGRAMS = {
     "linear weights": linear("weights", 13, (90,), 70),
     "added": adding(activated(linear("input", 20, (40,), 30))),
     "local": locally_connected(5, 12, 20, 6, 2),
+    "one item": linear("forward", 1, (90,), 700),
 }
 
 
