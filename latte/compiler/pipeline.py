@@ -28,6 +28,7 @@ from latte.compiler.share import share
 from latte.compiler.simplify import simplify_program
 from latte.compiler.split_sums import split_sums
 from latte.compiler.synthesize import synthesize
+from latte.compiler.tabulate import tabulate
 from latte.compiler.together import together
 from latte.compiler.winograd import winograd
 
@@ -36,6 +37,7 @@ Pass = Callable[[Program, Machine, Choices], Program]
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("simplify", lambda program, machine, choices: simplify_program(program)),
     ("recur", lambda program, machine, choices: recur(program)),
+    ("tabulate", lambda program, machine, choices: tabulate(program)),
     ("isolate", lambda program, machine, choices: isolate(program)),
     ("merge", lambda program, machine, choices: merge(program)),
     ("invariant", lambda program, machine, choices: invariant(program)),
