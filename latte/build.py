@@ -60,12 +60,13 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Made:
     """A net before it becomes machine code: with backward bodies, as the naive Program, after all
-    passes; and the buffers that have to stay readable."""
+    passes; the buffers that have to stay readable; the name under which it is remembered."""
 
     net: Net
     program: Program
     optimized: Program
     keep: frozenset[str]
+    name: str = ""
 
 
 LATER = {"cuda": "CUDA is not in this build", "gpu": "CUDA is not in this build"}
@@ -218,7 +219,7 @@ def _backend(made: Made, wanted: Wanted, threads: int, now: Options) -> Backend:
 
     return Native(
         made.optimized, lower_kernel, threads=threads, cache=Cache(now.cache), keep=made.keep,
-        guard=now.guard, machine=machine(wanted),
+        guard=now.guard, machine=machine(wanted), known=made.name,
     )  # fmt: skip
 
 

@@ -56,8 +56,8 @@ class Origin:
         name = self._key("made", repr(machine), repr(wanted))
         stored = self._cache.load(name)
         if stored is not None:
-            return _read(stored, self.source)
-        made = make()
+            return replace(_read(stored, self.source), name=name)
+        made = replace(make(), name=name)
         if options().cache and (data := _written(made, self.source)) is not None:
             self._cache.store(name, data)
         return made

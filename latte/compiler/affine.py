@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Integers = Union[int, NDArray[np.int64]]
+    Integers = Union[int, NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)

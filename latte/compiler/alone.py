@@ -2,13 +2,15 @@
 
     kernel conv4.out of VGG ...     ->     a Program of one kernel over the buffers b0, b1, b2
 
-In: a kernel of a Program, with the loops around it.  Out: `Alone`. Kernels that differ only in the
-names of buffers, axes, lets and nodes are equal alone, with one fingerprint: each is lowered once,
-whichever layer, phase or net it came from. Equal parts of its expressions are one object.
+In: a kernel of a Program, with the loops around it.  Out: `Alone`, a text. Kernels that differ only
+in the names of buffers, axes, lets and nodes have the same one: each is lowered once, whichever
+layer, phase or net it came from, and by any process. Equal parts of what is read are one object.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,21 +18,28 @@ from typing import Any
 from latte.compiler.affine import Affine, axis
 from latte.compiler.expression import Axis, Let, Load, Local
 from latte.compiler.ir import Buffer, Kernel, Phase, Program, Write
-from latte.compiler.structure import Table, digest, forms
+from latte.compiler.structure import Table, forms
 
 ASKED = frozenset({"input", "scratch", "private"})  # roles of buffers that lowering looks at
 
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """`program` has `kernel` only, `around` are the axes of the loops that it is in; its buffer
-    `b2` is `buffers[2]` of the net."""
+    """`text` is all of a kernel (`read`), `fingerprint` a hash of that; its buffer `b2` is
+    `buffers[2]` of the net."""
 
     fingerprint: str
+    text: str
+    buffers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """`program` has `kernel` only, `around` are the axes of the loops that it is in."""
+
     program: Program
     kernel: Kernel
     around: tuple[Axis, ...]
-    buffers: tuple[str, ...]
 
 
 class _Anonymous(Table):
@@ -75,17 +84,18 @@ class _Anonymous(Table):
 
 def alone(kernel: Kernel, around: tuple[Axis, ...], program: Program) -> Alone:
     """A kernel without its surroundings; `around` are the axes of the loops that it is in."""
-    bare = replace(kernel, name="kernel", origin="", reason="")
-    table = _Anonymous()
-    outside = table.number(around)
-    number = table.number(bare)
+    table, rest = _Anonymous(), Table()
+    table.number((around, replace(kernel, name="kernel", origin="", reason="")))
     buffers = tuple(_anonymous(program.buffer(name), new) for name, new in table.buffers.items())
-    rest = Table()
-    last = rest.number((buffers, program.scalars))
-    made, others = forms(table.rows), forms(rest.rows)
-    kernel, around, (buffers, scalars) = made[number], made[outside], others[last]
-    small = Program("alone", buffers, (Phase("alone", (kernel,)),), scalars)
-    return Alone(digest([*table.rows, *rest.rows]), small, kernel, around, tuple(table.buffers))
+    rest.number((buffers, program.scalars))
+    text = json.dumps((table.rows, rest.rows), separators=(",", ":"))
+    return Alone(hashlib.sha256(text.encode()).hexdigest(), text, tuple(table.buffers))
+
+
+def read(text: str) -> Single:
+    """What a text of `Alone` says."""
+    (around, kernel), (buffers, scalars) = (forms(rows)[-1] for rows in json.loads(text))
+    return Single(Program("alone", buffers, (Phase("alone", (kernel,)),), scalars), kernel, around)
 
 
 def _anonymous(buffer: Buffer, name: str) -> Buffer:

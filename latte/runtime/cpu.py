@@ -42,7 +42,7 @@ from latte.runtime.backend import Span
 from latte.runtime.cache import Cache
 from latte.runtime.draws import Draws
 from latte.runtime.initial import First
-from latte.runtime.jit import Jit, Lower
+from latte.runtime.jit import Jit
 from latte.runtime.memory import POISON, Memory, PhaseMemory
 from latte.runtime.records import Schedule, schedule
 from latte.runtime.trace import Log
@@ -52,6 +52,7 @@ PARALLEL_WORK = 600_000  # elementary operations (20 us) of a phase that keep a 
 
 
 if TYPE_CHECKING:
+    from latte.runtime.making import Lower
     from latte.runtime.tune import Summary, Tell
 
 
@@ -80,6 +81,7 @@ class Native:
 
     `keep` are buffers to leave readable after phases that share memory. `guard` gives each buffer
     pages of its own, faults behind its end, and NaN in all transient ones before each phase.
+    `known` is a name for this very Program, if there is one.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class Native:
         keep: frozenset[str] = frozenset(),
         guard: bool = False,
         machine: Machine | None = None,
+        known: str = "",
     ) -> None:
         self._program = program
+        self._known = known
         self._lower = lower
         self._guard = guard
         self._machine = machine or host()
@@ -243,7 +247,7 @@ class Native:
 
     def _compile(self, name: str) -> _Compiled:
         phase = self._program.phase(name)
-        entries = self._jit.entries(self._program, phase, self._lower)
+        entries = self._jit.entries(self._program, phase, self._lower, self._known)
         memory = self._memory.of(phase)
         ranges = {
             name: (place.ctypes.data, place.ctypes.data + place.nbytes)

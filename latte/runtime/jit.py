@@ -4,34 +4,31 @@ In: the kernels of a phase and how to lower one.  Out: an `Entry` for each.
 
     conv3, conv4, conv5 of one shape  ->  one fingerprint (compiler/alone.py)  ->  one function
 
-Kernels that are equal alone are lowered once; LLVM works in threads of its own while the next one
-is lowered. Kept on disk are each kernel's function under its fingerprint, and a phase's list of
-fingerprints under its Program, so that a warm start neither lowers nor prints nor compiles, and a
-net that was changed does so for the changed kernels alone. What a search (`tune.py`) found best for
-a fingerprint is kept there too, and is what is compiled from then on.
+Kernels that are equal alone are made once (`making.py`). Kept on disk are each kernel's function
+under its fingerprint, and a phase's list of fingerprints under its Program, so that a warm start
+neither lowers nor prints nor compiles, and a net that was changed does so for the changed kernels
+alone. What a search (`tune.py`) found best for a fingerprint is kept there too, and is what is
+compiled from then on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
-from contextlib import closing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from latte.codegen.llvm import module
-from latte.codegen.llvm_object import PASSES, Compilers, Loader, Target, compile_object, host_target
-from latte.compiler.alone import Alone, alone
+from latte.codegen.llvm_object import PASSES, Loader, Target, compile_object, host_target
 from latte.compiler.collector import paused
-from latte.compiler.ir import Phase, Program, kernels, nests
+from latte.compiler.ir import Phase, Program, nests
 from latte.compiler.machine import Machine
-from latte.compiler.plan_memory import loaded, writes
-from latte.compiler.structure import fingerprint
-from latte.compiler.vector import Lowered, Units
+from latte.compiler.vector import Units
 from latte.runtime.cache import Cache, key, source_version
 
-Lower = Callable[..., Lowered]  # of a kernel, program, machine, axes around, variant if not 0
+if TYPE_CHECKING:
+    from latte.compiler.alone import Alone
+    from latte.runtime.making import Lower
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +84,22 @@ class Jit:
             self._cache.store(name, data)
         return self._loader.load(symbol, data)
 
-    def entries(self, program: Program, phase: Phase, lower: Lower) -> list[Entry]:
-        """The code of every kernel of a phase, in order."""
+    def entries(self, program: Program, phase: Phase, lower: Lower, known: str = "") -> list[Entry]:
+        """The code of every kernel of a phase, in order. `known` is a name for this very Program,
+        under which a later process finds the list without looking at the kernels."""
         with paused():
-            return self._entries(program, phase, lower)
+            name = key("phase", *self._made_for, known, phase.name)
+            stored = self._cache.load(name) if known else None
+            listed = None if stored is None else json.loads(stored)
+            if listed is None or not all(self._found(kernel) for kernel, _ in listed):
+                from latte.compiler.alone import alone
 
-    def _entries(self, program: Program, phase: Phase, lower: Lower) -> list[Entry]:
-        name = key("phase", *self._made_for, _described(program, phase))
-        stored = self._cache.load(name)
-        listed = None if stored is None else json.loads(stored)
-        if listed is None or not all(self._found(kernel) for kernel, _ in listed):
-            parts = [alone(kernel, around, program) for kernel, around in nests(phase.items)]
-            self.compile(parts, lower)
-            listed = [(part.fingerprint, part.buffers) for part in parts]
-            self._cache.store(name, json.dumps(listed).encode())
-        return [self._entry(kernel, buffers) for kernel, buffers in listed]
+                parts = [alone(kernel, around, program) for kernel, around in nests(phase.items)]
+                self.compile(parts, lower)
+                listed = [(part.fingerprint, part.buffers) for part in parts]
+                if known:
+                    self._cache.store(name, json.dumps(listed).encode())
+            return [self._entry(kernel, buffers) for kernel, buffers in listed]
 
     def _entry(self, kernel: str, buffers: tuple[str, ...]) -> Entry:
         code = self._codes[kernel, self.chosen(kernel)]
@@ -134,34 +132,16 @@ class Jit:
 
     def compile(self, parts: Iterable[Alone], lower: Lower) -> None:
         """Loads the code of kernels, each in its chosen variant."""
+        missing = {p.fingerprint: p.text for p in parts if not self._found(p.fingerprint)}
+        if not missing:
+            return
+        from latte.runtime.making import Order, make
+
+        orders = [Order(kernel, text, self.chosen(kernel)) for kernel, text in missing.items()]
         with paused():
-            self._compile(parts, lower)
-
-    def _compile(self, parts: Iterable[Alone], lower: Lower) -> None:
-        missing = {p.fingerprint: p for p in parts if not self._found(p.fingerprint)}
-        if missing:
-            with closing(Compilers(self.target, self._threads)) as compilers:
-                begun = {k: self._begun(part, lower, compilers) for k, part in missing.items()}
-                for kernel, (head, data) in begun.items():
-                    self._store(kernel, head, data.result())
-
-    def _begun(
-        self, part: Alone, lower: Lower, compilers: Compilers
-    ) -> tuple[bytes, Future[bytes]]:
-        """A kernel's arguments and units as they are stored, and its object file to come."""
-        variant = self.chosen(part.fingerprint)
-        rest = (variant,) if variant else ()
-        lowered = lower(part.kernel, part.program, self._machine, part.around, *rest)
-        names = [buffer.name for buffer in part.program.buffers]
-        arguments = [names.index(name) for name in lowered.buffers]
-        units = lowered.units
-        function = replace(lowered.function, name=_symbol(part.fingerprint, variant))
-        head = json.dumps([arguments, units.fixed, units.batched, units.points])
-        return head.encode(), compilers.object(module([function], self._machine.fma))
-
-    def _store(self, kernel: str, head: bytes, data: bytes) -> None:
-        self._cache.store(self._key(kernel), head + b"\n" + data)
-        self._load(kernel, head, data)
+            for order, data in make(orders, lower, self._machine, self._threads):
+                self._cache.store(self._key(order.fingerprint), data)
+                self._load(order.fingerprint, data)
 
     def _found(self, kernel: str) -> bool:
         """Whether the code of a fingerprint is loaded, now or before."""
@@ -170,26 +150,20 @@ class Jit:
         stored = self._cache.load(self._key(kernel))
         if stored is None:
             return False
-        head, _, data = stored.partition(b"\n")
-        self._load(kernel, head, data)
+        self._load(kernel, stored)
         return True
 
     def _key(self, kernel: str) -> str:
         return key("kernel", *self._made_for, kernel, str(self.chosen(kernel)))
 
-    def _load(self, kernel: str, head: bytes, data: bytes) -> None:
+    def _load(self, kernel: str, stored: bytes) -> None:
         variant = self.chosen(kernel)
+        head, _, data = stored.partition(b"\n")
         arguments, *units = json.loads(head)
-        address = self._loader.load(_symbol(kernel, variant), data)
+        address = self._loader.load(symbol(kernel, variant), data)
         self._codes[kernel, variant] = _Code(address, tuple(arguments), Units(*units))
 
 
-def _symbol(kernel: str, variant: int) -> str:
+def symbol(kernel: str, variant: int) -> str:
+    """The name of the function of a fingerprint."""
     return f"latte.{kernel}.{variant}"
-
-
-def _described(program: Program, phase: Phase) -> str:
-    """All that decides the code of a phase."""
-    used = {name for kernel in kernels(phase.items) for name in writes(kernel)} | loaded(phase)
-    buffers = tuple(buffer for buffer in program.buffers if buffer.name in used)
-    return fingerprint((phase, buffers, program.scalars))

@@ -21,14 +21,15 @@ from time import perf_counter
 import numpy as np
 
 from latte.codegen.interp import Run
-from latte.compiler.alone import Alone, alone
+from latte.compiler.alone import Alone, Single, alone, read
 from latte.compiler.contract import count_variants
 from latte.compiler.contract_wish import work
 from latte.compiler.ir import Group, Item, Phase, Program, nests
 from latte.compiler.machine import Machine
 from latte.runtime.cache import Cache
 from latte.runtime.cpu import Native
-from latte.runtime.jit import Jit, Lower
+from latte.runtime.jit import Jit
+from latte.runtime.making import Lower
 
 FIRST = 9  # variants of every kernel that are tried before any kernel's others
 MOST = 1 << 30
@@ -140,9 +141,10 @@ class Trial(Native):
     def __init__(
         self, part: Alone, lower: Lower, *, threads: int, cache: Cache, machine: Machine
     ) -> None:
-        item: Item = Group(part.around, (part.kernel,)) if part.around else part.kernel
-        program = Program(PHASE, part.program.buffers, (Phase(PHASE, (item,)),),
-                          part.program.scalars)  # fmt: skip
+        made = read(part.text)
+        item: Item = Group(made.around, (made.kernel,)) if made.around else made.kernel
+        program = Program(PHASE, made.program.buffers, (Phase(PHASE, (item,)),),
+                          made.program.scalars)  # fmt: skip
         super().__init__(program, lower, threads=threads, cache=cache, machine=machine)
         self._kernel = part.fingerprint
         sizes = {a.symbol: a.size for b in program.buffers for a in b.axes if a.symbol}
@@ -201,22 +203,25 @@ def _parts(
     program: Program, phases: Iterable[str], machine: Machine
 ) -> Iterator[tuple[Alone, Tuned]]:
     """The distinct kernels that have variants, the largest first."""
-    found: dict[str, tuple[Alone, str]] = {}
+    found: dict[str, tuple[Alone, Single, str]] = {}
     times: dict[str, int] = {}
     for phase in phases:
         for kernel, around in nests(program.phase(phase).items):
             if not any(a.symbol == "t" for a in around):  # else one step of many, small alone
                 part = alone(kernel, around, program)
                 times[part.fingerprint] = times.get(part.fingerprint, 0) + 1
-                found.setdefault(part.fingerprint, (part, kernel.name))
-    for part, name in sorted(found.values(), key=lambda f: -_work(f[0]) * times[f[0].fingerprint]):
-        variants = count_variants(part.kernel, part.program, machine)
+                if part.fingerprint not in found:
+                    found[part.fingerprint] = part, read(part.text), kernel.name
+    for part, made, name in sorted(
+        found.values(), key=lambda each: -_work(each[1]) * times[each[0].fingerprint]
+    ):
+        variants = count_variants(made.kernel, made.program, machine)
         if variants > 1:
             yield part, Tuned(name, times[part.fingerprint], variants)
 
 
-def _work(part: Alone) -> int:
-    return work(part.kernel) * prod(a.size for a in part.around)
+def _work(made: Single) -> int:
+    return work(made.kernel) * prod(a.size for a in made.around)
 
 
 def _resumed(state: Tuned, found: Mapping[str, float]) -> Tuned:
