@@ -49,7 +49,11 @@ class _Anonymous(Table):
         super().__init__()
         self.buffers: dict[str, str] = {}
         self._axes: dict[str, str] = {}
-        self._lets: dict[str, str] = {}
+        lets: dict[str, str] = {}
+        self._new = {  # names by kind: where they are kept, and what they begin with
+            Load: (self.buffers, "b"), Write: (self.buffers, "b"), Axis: (self._axes, "a"),
+            Let: (lets, "l"), Local: (lets, "l"),
+        }  # fmt: skip
         self._indices: dict[int, tuple[Affine, int]] = {}
         self._renamed = False  # whether what is walked has its new names already
 
@@ -58,28 +62,22 @@ class _Anonymous(Table):
             return super().number(form)
         if id(form) not in self._indices:
             self._renamed = True  # terms are sorted by names: first new ones, then numbers
-            places = {name: axis(self._axis(name)) for name in form.axes()}
+            places = {name: axis(_named(self._axes, name, "a")) for name in form.axes()}
             self._indices[id(form)] = form, super().number(form.substitute(places))
             self._renamed = False
         return self._indices[id(form)][1]
 
     def parts(self, form: Any) -> Iterable[Any]:
         parts = super().parts(form)
-        match form:
-            case Load() | Write():
-                buffer, *rest = parts
-                return (self.buffers.setdefault(buffer, f"b{len(self.buffers)}"), *rest)
-            case Axis():
-                name, *rest = parts
-                return (self._axis(name), *rest)
-            case Let() | Local():
-                name, *rest = parts
-                return (self._lets.setdefault(name, f"l{len(self._lets)}"), *rest)
-            case _:
-                return parts
+        new = self._new.get(type(form))
+        if new is None:
+            return parts
+        name, *rest = parts
+        return (_named(new[0], name, new[1]), *rest)
 
-    def _axis(self, name: str) -> str:
-        return self._axes.setdefault(name, f"a{len(self._axes)}")
+
+def _named(known: dict[str, str], name: str, kind: str) -> str:
+    return known.setdefault(name, f"{kind}{len(known)}")
 
 
 def alone(kernel: Kernel, around: tuple[Axis, ...], program: Program) -> Alone:

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from latte.compiler.affine import Affine
 from latte.compiler.expression import Apply, Expression, Fold, Load, Local
 from latte.compiler.ir import Kernel, Write, expressions
+from latte.compiler.once import once
 from latte.compiler.rewrite import rewrite, substitute_locals, walk
 
 SUM = Local("sum")  # stands for the fold in `Contraction.result`
 RESULT = Local("result")  # stands for the result in `Output.value`
-
-MOST_KNOWN = 4096  # kernels whose parts are remembered
-_FOUND: dict[int, tuple[Kernel, Parts | None]] = {}  # by id: kernels stay alive with theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +56,9 @@ class Parts:
         return (self.result, *(store.value for store in self.stores))
 
 
+@once
 def find_parts(kernel: Kernel) -> Parts | None:
-    """The one sum of a product of loads, what is made of it, and where that goes; found once for
-    each kernel object, for every pass asks."""
-    known = _FOUND.get(id(kernel))
-    if known is None or known[0] is not kernel:
-        if len(_FOUND) >= MOST_KNOWN:
-            _FOUND.clear()
-        known = _FOUND[id(kernel)] = kernel, _parts(kernel)
-    return known[1]
-
-
-def _parts(kernel: Kernel) -> Parts | None:
+    """The one sum of a product of loads, what is made of it, and where that goes."""
     if not any(isinstance(node, Fold) for e in expressions(kernel) for node in walk(e)):
         return None  # before lets are written out in one another, which can take long
     targets = [affine_index(write.index) for write in kernel.writes]

@@ -21,6 +21,7 @@ from latte.compiler.contract_tile import Tile, Tiles, best_tile, guarded, is_bat
 from latte.compiler.contract_view import Access, Contraction
 from latte.compiler.expression import Axis
 from latte.compiler.machine import Machine
+from latte.compiler.once import once
 
 STREAMED = 32  # tiles for which a lane factor is read, below which memory is the limit
 BYTES = 4
@@ -88,6 +89,7 @@ class Plan:
         )
 
 
+@once
 def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     """The schedule of a contraction, or None where it has no lanes."""
     lane = _lane(contraction, machine)

@@ -38,6 +38,7 @@ from latte.compiler.expression import (
     Random,
 )
 from latte.compiler.ir import Buffer, Kernel, Program
+from latte.compiler.once import once
 from latte.compiler.rewrite import substitute_axes, walk
 
 
@@ -113,10 +114,16 @@ def recognise(kernel: Kernel, program: Program) -> Contraction | None:
     parts = find_parts(kernel)
     if parts is None:
         return None
+    names = {load.buffer for load in _loads(parts)} | {s.write.buffer for s in parts.stores}
+    return _recognised(kernel, *map(program.buffer, sorted(names)))
+
+
+@once
+def _recognised(kernel: Kernel, *stored: Buffer) -> Contraction | None:
+    parts = find_parts(kernel)
+    assert parts is not None
     targets = {store.write.buffer: store.target for store in parts.stores}
-    names = {load.buffer for load in _loads(parts)} | targets.keys()
-    buffers = {buffer.name: buffer for buffer in program.buffers if buffer.name in names}
-    if any(buffer.element != "f32" for buffer in buffers.values()):
+    if any(buffer.element != "f32" for buffer in stored):
         return None
     if any(load.buffer in targets for load in parts.factors):
         return None
@@ -124,6 +131,7 @@ def recognise(kernel: Kernel, program: Program) -> Contraction | None:
         return None  # what is written may be read before, at the same place
     if any(affine_index(load.index) is None for load in _result_loads(parts)):
         return None
+    buffers = {buffer.name: buffer for buffer in stored}
     if not inside(parts, kernel.axes, buffers):
         return None
     return _place(_View(kernel.axes, kernel.where, parts), buffers)

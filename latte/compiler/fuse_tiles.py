@@ -14,6 +14,7 @@ worker's cache, what lay between is too large for any, and few rows are computed
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from latte.compiler.affine import Affine, axis
 from latte.compiler.choices import Choices
@@ -87,7 +88,8 @@ class _Tiling:
     def _writer(self, phase: Phase, items: list[Item], writer: Kernel) -> None:
         written = writes(writer)
         behind = items[next(k for k, item in enumerate(items) if item is writer) + 1 :]
-        readers = [item for item in behind if self.order.touched(item).read & written]
+        takes = (item for item in behind if self.order.touched(item).read & written)
+        readers = list(islice(takes, 2))
         if not readers or not isinstance(reader := readers[0], Kernel) or reader is writer:
             return
         if not any(isinstance(node, Fold) for e in expressions(reader) for node in walk(e)):

@@ -117,8 +117,7 @@ class _Packer:
         elements = [self.buffers[buffer].element for buffer in named]
         if any(element != "f32" for element in elements):
             return False
-        program = replace(self.program, buffers=tuple(self.buffers.values()))
-        contraction = recognise(kernel, program)
+        contraction = recognise(kernel, self.program)
         found = None if contraction is None else plan(contraction, self.machine)
         return found is None or found.summed_lanes
 

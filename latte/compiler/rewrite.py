@@ -30,6 +30,8 @@ from latte.compiler.expression import (
 
 Rule = Callable[[Expression], Expression | None]
 
+LEAVES = frozenset({Number, Position, Local, Scalar, Count, Training, Random})
+
 
 def rewrite(expression: Expression, rule: Rule) -> Expression:
     """Applies `rule` to every node, innermost first. A rule returns the new node, or None to
@@ -40,6 +42,8 @@ def rewrite(expression: Expression, rule: Rule) -> Expression:
 
 def children(expression: Expression) -> tuple[Expression, ...]:
     """The expressions directly inside one (value-dependent indices too)."""
+    if type(expression) in LEAVES:  # most are
+        return ()
     match expression:
         case Apply(_, operands):
             return operands
@@ -59,7 +63,8 @@ def walk(expression: Expression) -> Iterator[Expression]:
     while waiting:
         node = waiting.pop()
         yield node
-        waiting += reversed(children(node))
+        if inner := children(node):
+            waiting += reversed(inner)
 
 
 def substitute_axes(expression: Expression, values: dict[str, Affine]) -> Expression:

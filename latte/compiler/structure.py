@@ -1,4 +1,4 @@
-"""Any form as a table of its distinct parts: to name it by a hash, to write it down, to read it.
+"""Any form as a table of its distinct parts: to write it down, to read it, to compare it.
 
     Apply("add", (x, x))     ->     "add", "x", ["Local", 1], ["tuple", 2, 2], ["Apply", 0, 3]
 
@@ -10,8 +10,6 @@ however deep the form is. What takes no part in comparisons (a `Span`) is left o
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -24,7 +22,7 @@ from latte.compiler import affine, expression, ir, net
 Leaf = Union[str, int, float, bool, None]
 Row = Union[Leaf, list[Any]]
 
-LEAVES = frozenset({str, int, float, bool, type(None)})
+LEAVES: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 KINDS: dict[str, Callable[..., object]] = {
     f"{kind.__module__}.{kind.__name__}".removeprefix("latte.compiler."): kind
     for module in (net, affine, expression, ir)
@@ -39,19 +37,21 @@ class Table:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self._leaves: dict[type, dict[object, int]] = {kind: {} for kind in LEAVES}
         self._numbers: dict[object, int] = {}
         self._seen: dict[int, tuple[object, int]] = {}  # the object stays alive with its id
 
     def number(self, form: Any) -> int:
         """The row of a form; adds what of it is new."""
         kind = type(form)
-        if kind in LEAVES:
-            return self._add((kind, repr(form) if kind is float else form), form)
+        leaves = self._leaves.get(kind)
+        if leaves is not None:
+            return self._added(leaves, repr(form) if kind is float else form, form)
         known = self._seen.get(id(form))
         if known is not None:
             return known[1]
-        parts = tuple(map(self.number, self.parts(form)))
-        number = self._add((kind, parts), [NAMES[kind], *parts])
+        parts = [NAMES[kind], *map(self.number, self.parts(form))]
+        number = self._added(self._numbers, tuple(parts), parts)
         self._seen[id(form)] = form, number
         return number
 
@@ -61,24 +61,12 @@ class Table:
             return form
         return (form.value,) if isinstance(form, Enum) else _fields(NAMES[type(form)])(form)
 
-    def _add(self, key: object, row: Row) -> int:
-        number = self._numbers.get(key)
+    def _added(self, known: dict[Any, int], key: object, row: Row) -> int:
+        number = known.get(key)
         if number is None:
-            number = self._numbers[key] = len(self.rows)
+            number = known[key] = len(self.rows)
             self.rows.append(row)
         return number
-
-
-def fingerprint(form: object) -> str:
-    """A hash by which equal forms are known, in any process."""
-    table = Table()
-    table.number(form)
-    return digest(table.rows)
-
-
-def digest(rows: list[Row]) -> str:
-    """A hash of rows."""
-    return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
 
 
 def forms(rows: list[Row]) -> list[Any]:

@@ -35,7 +35,7 @@ from latte.compiler.ir import Buffer, Dim, Kernel, Program, Role, Write
 from latte.compiler.layout import best_vectors, blocked, row
 from latte.compiler.machine import Machine
 from latte.compiler.rewrite import rewrite, substitute_axes
-from latte.compiler.simplify import simplify_kernel
+from latte.compiler.simplify import simplify, used_lets
 from latte.compiler.winograd_tiles import Frame, Region, Tiling, regions
 from latte.compiler.winograd_transform import Place, Straight
 from latte.compiler.winograd_view import Sliding, places
@@ -294,12 +294,11 @@ class Stages:
         loops = (*items, *(r.axis for r in chosen if r.axis is not None))
         kernel = self.sliding.kernel
         guards = self.frame.guards() if self.rows else ()
-        return simplify_kernel(
-            Kernel(
-                f"{self.name}.{number}" if number else self.name,
-                (*self._lane_loops(own), *loops), tuple(made.lets), writes,
-                (*guards, *(g for r in chosen for g in r.where)), kernel.origin, kernel.reason,
-            )
+        lets = used_lets(tuple(made.lets), tuple((write.expression,) for write in writes))
+        return Kernel(
+            f"{self.name}.{number}" if number else self.name,
+            (*self._lane_loops(own), *loops), lets, writes,
+            (*guards, *(g for r in chosen for g in r.where)), kernel.origin, kernel.reason,
         )  # fmt: skip
 
     def _outputs(
@@ -309,10 +308,10 @@ class Stages:
         rows = {r.tiling.pair.row.name: r.row(i) for r, i in zip(chosen, place, strict=True)}
         rows |= {self.lane.name: self._lane_place(), **self.frame.values}
         parts = self.sliding.parts
-        result = made.let(_replaced(substitute_axes(parts.result, rows), SUM, value))
+        result = made.let(simplify(_replaced(substitute_axes(parts.result, rows), SUM, value)))
         for store in parts.stores:
             index = tuple(entry.substitute(rows) for entry in store.target)
-            expression = _replaced(substitute_axes(store.value, rows), RESULT, result)
+            expression = simplify(_replaced(substitute_axes(store.value, rows), RESULT, result))
             yield replace(store.write, index=index, expression=expression)
 
     def _kernel(self, name: str, axes: tuple[Axis, ...], reason: str) -> Kernel:

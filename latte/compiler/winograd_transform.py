@@ -17,6 +17,7 @@ from itertools import combinations
 
 from latte.compiler.cook_toom import Matrix
 from latte.compiler.expression import Apply, Expression, Let, Local, Number
+from latte.compiler.simplify import simplify
 
 Place = tuple[int, ...]
 Term = tuple[Fraction, Expression]
@@ -24,33 +25,40 @@ Term = tuple[Fraction, Expression]
 
 @dataclass(slots=True)
 class Straight:
-    """Lets in the making, called `name.0`, `name.1`, ..."""
+    """Lets in the making, called `name.0`, `name.1`, ...; `first` come before them."""
 
     name: str
     lets: list[Let] = field(default_factory=list)
+    first: int = 0
 
     def let(self, expression: Expression) -> Expression:
         """A name for an expression; what is one already keeps it."""
         if isinstance(expression, Local | Number):
             return expression
-        self.lets.append(Let(f"{self.name}.{len(self.lets)}", expression))
+        self.lets.append(Let(f"{self.name}.{self.first + len(self.lets)}", expression))
         return Local(self.lets[-1].name)
 
     def transform(
         self, matrices: tuple[Matrix, ...], values: Mapping[Place, Expression]
     ) -> dict[Place, Expression]:
-        """Values at the places of a tile, multiplied by one matrix along each of its dimensions."""
-        current = dict(values)
-        for number, matrix in enumerate(matrices):
-            lines = sorted({(*p[:number], *p[number + 1 :]) for p in current})
-            made: dict[Place, Expression] = {}
-            for line in lines:
-                before, after = line[:number], line[number:]
-                old = [current[(*before, k, *after)] for k in range(len(matrix[0]))]
-                for k, value in enumerate(self.product(matrix, old)):
-                    made[(*before, k, *after)] = value
-            current = made
-        return current
+        """Values at the places of a tile, multiplied by one matrix along each of its dimensions.
+        The same lets, as objects too, for the same values."""
+        first = self.first + len(self.lets)
+        lets, results = _transformed(self.name, first, matrices, tuple(values.items()))
+        self.lets += lets
+        return dict(results)
+
+    def along(
+        self, number: int, matrix: Matrix, values: dict[Place, Expression]
+    ) -> dict[Place, Expression]:
+        """The matrix times each line of a tile along one dimension."""
+        made: dict[Place, Expression] = {}
+        for line in sorted({(*p[:number], *p[number + 1 :]) for p in values}):
+            before, after = line[:number], line[number:]
+            old = [values[(*before, k, *after)] for k in range(len(matrix[0]))]
+            for k, value in enumerate(self.product(matrix, old)):
+                made[(*before, k, *after)] = value
+        return made
 
     def product(self, matrix: Matrix, values: list[Expression]) -> list[Expression]:
         """The matrix times a column of values."""
@@ -94,6 +102,21 @@ class Straight:
         plus = combination(((Fraction(1), even), (scale, rest)))
         minus = combination(((Fraction(1), even), (-scale, rest)))
         return self.let(plus), self.let(minus)
+
+
+@cache
+def _transformed(
+    name: str,
+    first: int,
+    matrices: tuple[Matrix, ...],
+    values: tuple[tuple[Place, Expression], ...],
+) -> tuple[tuple[Let, ...], tuple[tuple[Place, Expression], ...]]:
+    """What `Straight.transform` adds, and its results: few are distinct in a net."""
+    made, results = Straight(name, [], first), dict(values)
+    for number, matrix in enumerate(matrices):
+        results = made.along(number, matrix, results)
+    lets = tuple(Let(let.name, simplify(let.expression)) for let in made.lets)
+    return lets, tuple(results.items())
 
 
 def combination(terms: Iterable[Term]) -> Expression:

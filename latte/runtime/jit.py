@@ -14,7 +14,7 @@ compiled from then on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -27,7 +27,6 @@ from latte.compiler.vector import Units
 from latte.runtime.cache import Cache, key, source_version
 
 if TYPE_CHECKING:
-    from latte.compiler.alone import Alone
     from latte.runtime.making import Lower
 
 
@@ -92,11 +91,7 @@ class Jit:
             stored = self._cache.load(name) if known else None
             listed = None if stored is None else json.loads(stored)
             if listed is None or not all(self._found(kernel) for kernel, _ in listed):
-                from latte.compiler.alone import alone
-
-                parts = [alone(kernel, around, program) for kernel, around in nests(phase.items)]
-                self.compile(parts, lower)
-                listed = [(part.fingerprint, part.buffers) for part in parts]
+                listed = self._compile(program, phase, lower)
                 if known:
                     self._cache.store(name, json.dumps(listed).encode())
             return [self._entry(kernel, buffers) for kernel, buffers in listed]
@@ -130,18 +125,29 @@ class Jit:
 
     # Making
 
-    def compile(self, parts: Iterable[Alone], lower: Lower) -> None:
-        """Loads the code of kernels, each in its chosen variant."""
-        missing = {p.fingerprint: p.text for p in parts if not self._found(p.fingerprint)}
-        if not missing:
-            return
+    def _compile(
+        self, program: Program, phase: Phase, lower: Lower
+    ) -> list[tuple[str, tuple[str, ...]]]:
+        """Loads the code of kernels, each in its chosen variant: their fingerprints and buffers."""
+        from latte.compiler.alone import alone
         from latte.runtime.making import Order, make
 
-        orders = [Order(kernel, text, self.chosen(kernel)) for kernel, text in missing.items()]
-        with paused():
-            for order, data in make(orders, lower, self._machine, self._threads):
-                self._cache.store(self._key(order.fingerprint), data)
-                self._load(order.fingerprint, data)
+        listed: list[tuple[str, tuple[str, ...]]] = []
+
+        def missing() -> Iterator[Order]:
+            """Found while others are at work on the first ones."""
+            asked = set()
+            for kernel, around in nests(phase.items):
+                part = alone(kernel, around, program)
+                listed.append((part.fingerprint, part.buffers))
+                if part.fingerprint not in asked and not self._found(part.fingerprint):
+                    asked.add(part.fingerprint)
+                    yield Order(part.fingerprint, part.text, self.chosen(part.fingerprint))
+
+        for order, data in make(missing(), lower, self._machine, self._threads):
+            self._cache.store(self._key(order.fingerprint), data)
+            self._load(order.fingerprint, data)
+        return listed
 
     def _found(self, kernel: str) -> bool:
         """Whether the code of a fingerprint is loaded, now or before."""
