@@ -86,13 +86,15 @@ class Place:
         used = memory[: stored_bytes(buffer)]
         self.stored: Array = used.view(element_type(buffer)).reshape(stored_shape(buffer))
         self._foldings: dict[tuple[int, ...], _Folding] = {}
+        self._views: dict[tuple[int, ...], Array | None] = {}
 
     def write(self, values: Array) -> None:
         """Stores values. An axis may be shorter than declared (fewer items or steps): the first
         places are written. Padding behind the last block written is written too; borders are left
         alone."""
-        if not self._buffer.dims:
-            self.stored[tuple(map(slice, values.shape))] = values
+        view = self._view(values.shape)
+        if view is not None and not self._padded(values.shape):
+            view[...] = values
             return
         folding = self._folding(values.shape)
         if not any(values.strides):  # one number everywhere
@@ -105,11 +107,28 @@ class Place:
 
     def read(self, sizes: tuple[int, ...]) -> Array:
         """A copy of the first `sizes` places of each axis."""
+        view = self._view(sizes)
+        return (self._unfolded(sizes) if view is None else view).copy()
+
+    def _view(self, sizes: tuple[int, ...]) -> Array | None:
+        """The first `sizes` places in declared order, without a copy; None where strides cannot
+        tell them."""
+        if sizes not in self._views:
+            found = self._unfolded(sizes)
+            self._views[sizes] = found if np.may_share_memory(found, self.stored) else None
+        return self._views[sizes]
+
+    def _padded(self, sizes: tuple[int, ...]) -> bool:
+        """Whether there is padding behind the first `sizes` places."""
+        return bool(self._buffer.dims) and self._folding(sizes).full != sizes
+
+    def _unfolded(self, sizes: tuple[int, ...]) -> Array:
+        places = tuple(map(slice, sizes))
         if not self._buffer.dims:
-            return self.stored[tuple(map(slice, sizes))].copy()
+            return self.stored[places]
         folding = self._folding(sizes)
         pieces = self.stored[folding.window].reshape(folding.blocks).transpose(folding.inverse)
-        return pieces.reshape(folding.full)[tuple(map(slice, sizes))].copy()
+        return pieces.reshape(folding.full)[places]
 
     def _folding(self, sizes: tuple[int, ...]) -> _Folding:
         if sizes not in self._foldings:

@@ -116,6 +116,7 @@ class Native:
         self._fault = fault_slot(len(program.scalars))
         self._scalars = np.frombuffer(arrays.allocate(8 * (self._fault + 2)), np.int64)
         self._floats = self._scalars[FIRST_SCALAR:].view(np.float32)[::2]
+        self._told: Run | None = None  # what the slots hold
         self._barrier = _barrier(self._workers.count)
         self._finalizer = weakref.finalize(self, self._workers.close)
 
@@ -222,11 +223,13 @@ class Native:
 
     def _set_scalars(self, now: Run) -> None:
         """Fills the block of slots that every kernel reads (`compiler/vector.py`)."""
+        if now is self._told:
+            return
+        self._told = now
         seed = now.seed & 0xFFFFFFFFFFFFFFFF
         self._scalars[:FIRST_SCALAR] = (
             now.items, now.steps, seed - (seed >> 63 << 64), now.update,
         )  # fmt: skip
-        self._scalars[self._fault] = 0
         for place, name in enumerate(self._program.scalars):
             self._floats[place] = now.scalars.get(name, np.nan)
 
@@ -234,6 +237,7 @@ class Native:
         table = int(self._scalars[self._fault])
         if table == 0:
             return
+        self._scalars[self._fault] = 0
         kernel = kernels(compiled.phase.items)[compiled.schedule.kernel_of(table)]
         index = self._scalars[self._fault + 1]
         raise IndexOutOfRange(f"index {index} in `{kernel.origin or kernel.name}`")

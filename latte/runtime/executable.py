@@ -82,6 +82,7 @@ class Executable:
         self._ready = False
         self._phase = ""
         self._goes_on = False
+        self._told: tuple[tuple[int, ...], Run] = (), Run()
         self._feed: Feed | None = None
         self._state: dict[str, Array] | None = {}
         self.params = self._stored("parameter", ("parameter",))
@@ -337,17 +338,16 @@ class Executable:
         self._phase = phase
 
     def now(self, phase: str) -> Run:
-        """What a phase is told when it runs: items, steps, seed, scalars."""
-        assert self._feed is not None
-        scalars = {
-            "items": float(self._feed.items),
-            "steps": float(self._feed.total),
-            "update": float(self.step_count),
-            CARRY: float(self._goes_on),
-        }
+        """What a phase is told when it runs: items, steps, seed, scalars. The same object as
+        before, if that says it all."""
+        fed = self._feed
+        assert fed is not None
+        told = (fed.items, fed.steps, fed.total, self._seed, self.step_count, self._goes_on)
         if phase in ("update", "step"):
-            scalars |= {f"solver.{name}": value for name, value in self.hypers().items()}
-        return Run(self._feed.items, self._feed.steps, self._seed, self.step_count, scalars)
+            return _run(*told, self.hypers())
+        if told != self._told[0]:
+            self._told = told, _run(*told, {})
+        return self._told[1]
 
     def _prepare(self) -> None:
         if not self._ready:
@@ -419,3 +419,12 @@ class Executable:
 
     def _mode_help(self) -> str:
         return "" if self.mode == "train" else 'compile with mode="train"'
+
+
+def _run(
+    items: int, steps: int, total: int, seed: int, count: int, goes_on: bool,
+    hypers: Mapping[str, float],
+) -> Run:  # fmt: skip
+    scalars = {f"solver.{name}": value for name, value in hypers.items()}
+    scalars |= {"items": float(items), "steps": float(total), "update": float(count)}
+    return Run(items, steps, seed, count, scalars | {CARRY: float(goes_on)})

@@ -22,6 +22,7 @@ from latte.compiler.net import Input
 from latte.errors import Collector, did_you_mean, fail
 
 Array = NDArray[Any]
+Kind = tuple[np.dtype[Any], tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,22 @@ class Feeder:
         self._wanted = wanted
         self._limits = limits
         self._taken = tuple(_Taken.of(entry) for entry in inputs if entry.name in wanted)
+        self._known: dict[str, Kind | None] = {}
+        self._extent: tuple[int, int, NDArray[np.int32]] | None = None
 
     def __call__(self, given: Mapping[str, object], lengths: object) -> Feed:
         """Any number of items: `limits.items` is not looked at here. Raises LatteError E0901 to
-        E0906."""
+        E0906. Arrays of the kinds of the last ones are right too, unless they hold classes."""
+        if self._extent and lengths is None and _kinds(given) == self._known:
+            return Feed(given, *self._extent)  # type: ignore[arg-type]
+        fed = self._checked(given, lengths)
+        self._known, self._extent = _kinds(given), None
+        plain = all(each.declared.classes is None for each in self._taken)
+        if plain and lengths is None and _kinds(fed.arrays) == self._known:
+            self._extent = fed.items, fed.steps, fed.lengths
+        return fed
+
+    def _checked(self, given: Mapping[str, object], lengths: object) -> Feed:
         errors = Collector()
         _check_names(self._inputs, self._wanted, given, errors)
         taken = [each for each in self._taken if each.declared.name in given]
@@ -94,6 +107,11 @@ class Feeder:
         each_item = _full(items, steps) if whole else _lengths(lengths, items, steps, errors)
         errors.raise_errors()
         return Feed(arrays, items, steps, each_item)
+
+
+def _kinds(given: Mapping[str, object]) -> dict[str, Kind | None]:
+    """What decides whether arrays are right: names, types and shapes, which an array may change."""
+    return {n: (v.dtype, v.shape) if type(v) is np.ndarray else None for n, v in given.items()}
 
 
 def as_array(value: object) -> Array:

@@ -27,7 +27,7 @@ from latte.compiler.ir import Group, Item, Kernel, Phase, Serial, kernels
 from latte.compiler.plan_memory import reads, writes
 from latte.runtime.jit import Entry
 
-ALONE_WORK = 30_000  # elementary operations below which a hand-over costs more than it saves
+ALONE_WORK = 10_000  # elementary operations below which a hand-over costs more than it saves
 
 Range = tuple[int, int]  # addresses of the first byte, and of the first byte behind
 Ranges = Mapping[str, Range]

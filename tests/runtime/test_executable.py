@@ -68,6 +68,23 @@ def test_predict_takes_any_number_and_only_its_inputs(exe: Executable) -> None:
     np.testing.assert_allclose(exe.predict(x=x), x @ exe.params["w"], rtol=1e-5)
 
 
+def test_what_is_fed_is_checked_again_after_a_right_call(exe: Executable) -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    expected = exe.predict(x=x)
+    np.testing.assert_array_equal(exe.predict(x=x), expected)
+    np.testing.assert_array_equal(exe.predict(x=x.astype(np.float64)), expected)
+    np.testing.assert_array_equal(exe.predict(x=np.asfortranarray(x)), expected)
+    np.testing.assert_array_equal(exe.predict(x=x[:1]), expected[:1])
+    np.testing.assert_array_equal(exe.predict(x=x), expected)
+    assert code(exe.predict, x=x, y=[1])[0] == "E0902"
+    assert code(exe.predict, y=x)[0] == "E0901"
+    x.shape = (6,)
+    assert code(exe.predict, x=x) == (
+        "E0903",
+        "input `x` has the shape [6], expected [items, 3]",
+    )
+
+
 def test_anything_that_numpy_can_view(exe: Executable) -> None:
     torch = pytest.importorskip("torch")
     x = torch.arange(6.0).reshape(2, 3)
