@@ -32,7 +32,7 @@ from latte.compiler.machine import Machine
 if TYPE_CHECKING:
     from latte.runtime.making import Lower, Order
 
-EACH = 12  # orders that are worth a process: about 0.2 s to begin it, 0.02 s for an order
+EACH = 16  # orders that are worth a process: about 0.2 s to begin it, 0.02 s for an order
 PLACE = Struct("<QII")  # of an order in the file: its first byte, its size; its number
 
 BEGIN = """
