@@ -20,8 +20,8 @@ LARGEST = 8  # places of a tile along one dimension: rounding grows with each of
 STEPS = (4, 5, 2)  # outputs, or taps, of a tile
 TRANSFORM = 20.0  # multiply-adds of a contraction in the time of one place of a transform
 SMALL = 10  # places of a tile that count as much as the products themselves
-GAIN = 1.3  # how much less time pays
-LEAST = 2e8  # multiply-adds below which nothing is gained that is worth more code
+GAIN = 1.0  # how much less time pays: sums run at no more of the peak than products
+LEAST = 2e7  # multiply-adds below which nothing is gained that is worth more code
 
 
 def tilings(sliding: Sliding) -> tuple[Tiling, ...] | None:
