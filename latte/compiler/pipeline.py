@@ -18,6 +18,7 @@ from latte.compiler.hasten import hasten
 from latte.compiler.invariant import invariant
 from latte.compiler.ir import Program
 from latte.compiler.isolate import isolate
+from latte.compiler.keep import keep
 from latte.compiler.layout import layout
 from latte.compiler.machine import Machine
 from latte.compiler.merge import merge
@@ -44,7 +45,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("split_sums", lambda program, machine, choices: split_sums(program)),
     ("fuse", lambda program, machine, choices: fuse(program, machine, choices)),
     ("layout", lambda program, machine, choices: layout(program, machine)),
-    ("winograd", lambda program, machine, choices: winograd(program, machine)),
+    ("winograd", lambda program, machine, choices: keep(winograd(program, machine), choices)),
     ("tiles", lambda program, machine, choices: fuse_tiles(program, machine, choices)),
     ("pack", lambda program, machine, choices: pack(program, machine)),
     ("crop", lambda program, machine, choices: crop(program, machine)),

@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from latte.compiler.ir import Buffer, Group, Item, Kernel, Program, Role, Serial
+from latte.compiler.expression import Axis
+from latte.compiler.ir import Buffer, Group, Item, Kernel, Program, Serial
 from latte.compiler.machine import Machine
-from latte.compiler.winograd_blocks import frame, lanes
+from latte.compiler.winograd_blocks import blocks
 from latte.compiler.winograd_cost import tilings
 from latte.compiler.winograd_stages import Stages
 from latte.compiler.winograd_tiles import Tiling
@@ -62,12 +63,9 @@ class _Maker:
         chosen = None if sliding is None else self.choose(sliding)
         if sliding is None or chosen is None:
             return (kernel,)
-        blocks = frame(sliding, chosen, self.machine)
-        rows = chosen[0].by_row
-        role: Role = "private" if blocks.flat and rows else "scratch"
-        width = lanes(sliding, blocks, chosen, self.machine)
-        present = blocks.flat and blocks.items and not rows
-        stages = Stages(sliding, chosen, blocks, role, width, present, self.program, self.machine)
+        cut = blocks(sliding, chosen, self.machine)
+        present = cut.frame.flat and cut.frame.items and not chosen[0].by_row
+        stages = Stages(sliding, chosen, cut, present, self.program, self.machine)
         self.scratch.update((buffer.name, buffer) for buffer in stages.buffers())
         if present:
             self.scalars.add("items")
@@ -75,19 +73,30 @@ class _Maker:
 
 
 def ordered(stages: Stages) -> tuple[Item, ...]:
-    """The stages as items: in a group, in a loop over blocks that are summed, or one by one."""
-    blocks, outer = stages.frame, stages.frame.outer
-    results = tuple(stages.results())
-    if not blocks.flat or not outer:
-        return (stages.data(), stages.taps(), stages.sums(), *results)
-    if stages.rows:
-        per = blocks.cuts[0].size if blocks.items else 0
-        inner: tuple[Item, ...] = (stages.sums(), *results)
-        if stages.steps.size > 1:
-            inner = (Serial(stages.steps, False, inner),)
-        return (stages.taps(), Group(outer, (stages.data(), *inner), per))
-    several = any(a.size > 1 for a in outer)
-    summed: tuple[Item, ...] = (stages.data(), stages.taps(), stages.sums(add=several))
-    for a in reversed(outer):
-        summed = (Serial(a, False, summed),)
-    return (*((stages.clear(),) if several else ()), *summed, *results)
+    """The stages as items, in the loops that their blocks ask for."""
+    frame, results = stages.frame, tuple(stages.results())
+    outer, parts = frame.outer, tuple(cut.block for cut in stages.blocks.parts)
+    per = frame.cuts[0].size if frame.items else 0
+    match stages.blocks.order:
+        case "apart":
+            return (stages.data(), stages.taps(), stages.sums(), *results)
+        case "tiles":
+            inner = _serial(parts, (stages.sums(), *results))
+            return (stages.taps(), Group(outer, (stages.data(), *inner), per))
+        case "lanes":
+            factors = (*_serial(outer, (stages.data(),)), stages.taps())
+            return (*factors, Group((*outer, *parts), (stages.sums(), *results), per))
+        case "added":
+            several = any(a.size > 1 for a in outer)
+            summed = _serial(outer, (stages.data(), stages.taps(), stages.sums(add=several)))
+            return (*((stages.clear(),) if several else ()), *summed, *results)
+        case "sums":
+            factors = _serial(outer, (stages.data(), stages.taps()))
+            return (*factors, Group(parts, (stages.sums(), *results)))
+
+
+def _serial(axes: tuple[Axis, ...], items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """The items in loops, one inside the other."""
+    for a in reversed(axes):
+        items = (Serial(a, False, items),)
+    return items

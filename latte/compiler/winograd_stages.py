@@ -31,11 +31,12 @@ from latte.compiler.expression import (
     Position,
     Scalar,
 )
-from latte.compiler.ir import Buffer, Dim, Kernel, Program, Role, Write
+from latte.compiler.ir import Buffer, Dim, Kernel, Program, Write
 from latte.compiler.layout import best_vectors, blocked, row
 from latte.compiler.machine import Machine
 from latte.compiler.rewrite import rewrite, substitute_axes
 from latte.compiler.simplify import simplify, used_lets
+from latte.compiler.winograd_blocks import Blocks
 from latte.compiler.winograd_tiles import Frame, Region, Tiling, regions
 from latte.compiler.winograd_transform import Place, Straight
 from latte.compiler.winograd_view import Sliding, places
@@ -47,15 +48,12 @@ APART = 256  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Makes the kernels. `tilings` are those of all the pairs; `role` is that of the buffers
-    that hold one block; `lanes` is how many places of the lanes' axis are done at a time; items
-    that are not `present` in a call count as 0."""
+    """Makes the kernels. `tilings` are those of all the pairs, `blocks` says how much is done at a
+    time; items that are not `present` in a call count as 0."""
 
     sliding: Sliding
     tilings: tuple[Tiling, ...]
-    frame: Frame
-    role: Role
-    lanes: int
+    blocks: Blocks
     present: bool
     program: Program
     machine: Machine
@@ -75,9 +73,9 @@ class Stages:
         return next(a for a in self.sliding.kernel.axes if a.name == self.sliding.lane)
 
     @property
-    def steps(self) -> Axis:
-        """The loop over blocks of the lanes' axis."""
-        return Axis(f"{self.lane.name}.part", self.lane.size // self.lanes)
+    def frame(self) -> Frame:
+        """The blocks of tiles."""
+        return self.blocks.frame
 
     @property
     def rows(self) -> bool:
@@ -98,59 +96,79 @@ class Stages:
     def tiles_of(self, what: str) -> tuple[Axis, ...]:
         """The tiles' axes of a stage."""
         if what == "data":
-            return self.frame.axes(self.tilings)
+            before = self.frame.outer if self.blocks.spread else ()
+            return (*before, *self.frame.axes(self.tilings))
         by_row = what == "sums"
         if self.frame.flat:
             return self.frame.axes(self.tilings) if self.rows == by_row else ()
         return self.frame.axes(self.tilings, by_row)
 
+    def _tile_index(self, what: str) -> tuple[Affine, ...]:
+        """Where a stage's buffer holds the tile at hand."""
+        tiles = self.tiles_of(what)
+        if what == "data" and self.blocks.spread:
+            return (*(axis(a.name) for a in self.frame.outer), *self.frame.index(tiles))
+        return self.frame.index(tiles) if tiles else ()
+
     def axes_of(self, what: str) -> tuple[Axis, ...]:
-        """A stage's axes, lanes whole, but for the products and the tiles."""
-        if what == "sums":
-            return self.own(self.sliding.kernel.axes)
-        return self.own(self.sliding.axes_of(getattr(self.sliding, what)))
+        """A stage's own axes, whole: neither products nor tiles."""
+        if what in ("data", "taps"):
+            return self.own(self.sliding.axes_of(getattr(self.sliding, what)))
+        return self.own(self.sliding.kernel.axes)
+
+    def loops_of(self, what: str) -> tuple[Axis, ...]:
+        """The loops of a stage over its own axes, of which blocks may be open around it."""
+        cuts = self.blocks.open(what)
+        return tuple(cuts[a.name].inner if a.name in cuts else a for a in self.axes_of(what))
+
+    def _places(self, what: str) -> dict[str, Affine]:
+        """Where a stage is on the axes of which a block is open around it."""
+        return {name: cut.place for name, cut in self.blocks.open(what).items()}
+
+    def _index(self, buffer: str, what: str) -> tuple[Affine, ...]:
+        """The entries for own axes of a stage's buffer, from the loops of the stage `what`."""
+        if self.blocks.near(buffer):
+            return tuple(axis(a.name) for a in self.loops_of(buffer))
+        return tuple(axis(a.name).substitute(self._places(what)) for a in self.axes_of(buffer))
 
     def buffers(self) -> tuple[Buffer, Buffer, Buffer]:
         """For both transforms and for the products' sums."""
-        data = self._buffer("data", self._factor_lane(self.sliding.data), self.role)
-        taps = self._factor_lane(self.sliding.taps)
-        if not self.rows:
-            return data, self._buffer("taps", taps, self.role), self._sums("scratch")
-        return data, self._packed(taps), self._sums(self.role)
+        data, taps = (self._factor_lane(load) for load in (self.sliding.data, self.sliding.taps))
+        return (
+            self._buffer("data", data),
+            self._buffer("taps", taps),
+            self._buffer("sums", self.lane),
+        )
 
-    def _factor_lane(self, load: Load) -> str:
+    def _factor_lane(self, load: Load) -> Axis:
         """The sum's lanes where a factor has them, else what lies innermost in its source."""
         own = self.own(self.sliding.axes_of(load))
         dims = self.program.buffer(load.buffer).dims
         inner = places(load)[dims[-1].axis if dims else -1]
         best = max(own, key=lambda a: (inner.coefficient(a.name) == 1, a.size))
-        return self.sliding.lane if self.lane in own else best.name
+        return self.lane if self.lane in own else best
 
-    def _sums(self, role: Role) -> Buffer:
-        axes = tuple(
-            replace(a, size=self.lanes) if a == self.lane else a for a in self.axes_of("sums")
-        )
-        buffer = self._made("sums", (*axes, *self.tiles_of("sums")), role)
-        return self._rowed(buffer, self.lane.name)
-
-    def _buffer(self, what: str, lane: str, role: Role) -> Buffer:
-        buffer = self._made(what, (*self.axes_of(what), *self.tiles_of(what)), role)
-        return self._rowed(buffer, lane)
-
-    def _rowed(self, buffer: Buffer, lane: str) -> Buffer:
-        return replace(buffer, dims=apart(row(buffer, _number(buffer, lane), self.machine), 0))
-
-    def _packed(self, lane: str) -> Buffer:
-        """Taps that serve all blocks: [blocks of lanes][products][...][lanes of a block]."""
-        buffer = self._made("taps", (*self.axes_of("taps"), *self.tiles_of("taps")), "scratch")
-        number = _number(buffer, lane)
-        block = best_vectors(buffer.axes[number].size, self.machine) * self.machine.width
-        if lane == self.lane.name and self.lanes < self.lane.size:
-            block = self.lanes
+    def _buffer(self, what: str, lane: Axis) -> Buffer:
+        """`[products][...][lanes]`; where blocks of lanes are used apart from one another,
+        `[blocks of lanes][products][...][lanes of a block]`."""
+        near, number = self.blocks.near(what), 1 + self.axes_of(what).index(lane)
+        axes = self.loops_of(what) if near else self.axes_of(what)
+        buffer = Buffer(
+            f"{self.name}.{what}", (self.xi, *axes, *self.tiles_of(what)),
+            "private" if near else "scratch", self.sliding.kernel.origin,
+        )  # fmt: skip
+        block = self._lanes_apart(what, lane)
+        if near or block is None:
+            return replace(buffer, dims=apart(row(buffer, number, self.machine), 0))
         return replace(buffer, dims=apart(blocked(buffer, number, block, ()), 1))
 
-    def _made(self, what: str, axes: tuple[Axis, ...], role: Role) -> Buffer:
-        return Buffer(f"{self.name}.{what}", (self.xi, *axes), role, self.sliding.kernel.origin)
+    def _lanes_apart(self, what: str, lane: Axis) -> int | None:
+        """How many lanes of a shared buffer are used together, where that is not all."""
+        cuts = self.blocks.open("sums")
+        if lane.name in cuts:
+            return cuts[lane.name].size
+        packed = what == "taps" and self.rows
+        return best_vectors(lane.size, self.machine) * self.machine.width if packed else None
 
     # Transforms
 
@@ -163,7 +181,7 @@ class Stages:
         for t, cut in zip(self.tilings, self.frame.tiles, strict=True):
             first = cut.place * t.step + t.pair.start
             top = source.axes[t.pair.entry].size - 1
-            lines.append([(at, self._inside(made, at, top))
+            lines.append([(at, self._within(made, at, top))
                           for at in (first + u for u in range(t.size))])  # fmt: skip
         values: dict[Place, Expression] = {}
         for _, place in self.places():
@@ -184,7 +202,7 @@ class Stages:
         for t, cut in zip(self.tilings, self.frame.tiles, strict=True):
             first = constant(0) if t.by_row else cut.place * t.step
             top = t.pair.summed.size - 1
-            lines.append([(t.pair.tap(at), self._inside(made, at, top))
+            lines.append([(t.pair.tap(at), self._within(made, at, top))
                           for at in (first + j for j in range(t.taps))])  # fmt: skip
         values: dict[Place, Expression] = {}
         for place in product(*(range(t.taps) for t in self.tilings)):
@@ -203,7 +221,7 @@ class Stages:
         (item,) = self.frame.values.values()
         return [made.let(Apply("lt", (Position(item), Scalar("items"))))]
 
-    def _inside(self, made: Straight, at: Affine, top: int) -> list[Expression]:
+    def _within(self, made: Straight, at: Affine, top: int) -> list[Expression]:
         """Conditions for a place to be in 0 .. top that do not hold everywhere."""
         every = (*self.frame.outer, *self.frame.inner)
         low, high = at.bounds({a.name: (0, a.size - 1) for a in every})
@@ -218,12 +236,11 @@ class Stages:
         self, what: str, made: Straight, matrix: tuple[Matrix, ...], values: dict[Place, Expression]
     ) -> Kernel:
         results = made.transform(matrix, values)
-        own, tiles = self.axes_of(what), self.tiles_of(what)
-        name = f"{self.name}.{what}"
-        place = (*(axis(a.name) for a in own), *(self.frame.index(tiles) if tiles else ()))
+        tiles, name = self.tiles_of(what), f"{self.name}.{what}"
+        place = (*self._index(what, what), *self._tile_index(what))
         writes = tuple(Write(name, (constant(k), *place), results[xi]) for k, xi in self.places())
         loops = (self.frame.inner if self.frame.flat else tiles) if tiles else ()
-        kernel = self._kernel(name, (*own, *loops), f"transform of its {what}")
+        kernel = self._kernel(name, (*self.loops_of(what), *loops), f"transform of its {what}")
         where = self.frame.guards() if self.rows and tiles else ()
         return replace(kernel, lets=tuple(made.lets), writes=writes, where=where)
 
@@ -233,35 +250,24 @@ class Stages:
         """The contraction that is left, one for each product."""
         summed = self.own(self.sliding.parts.fold.axes)
         tiles = () if self.rows and self.frame.flat else self.tiles_of("taps")
-        lane = {self.lane.name: self._lane_place()}
-        data, taps = (
-            Load(
-                f"{self.name}.{what}",
-                (axis(XI), *(axis(a.name).substitute(lane)
-                             for a in (*self.axes_of(what), *self.tiles_of(what)))),
-            )
-            for what in ("data", "taps")
-        )  # fmt: skip
+        data, taps = (self._transformed(what) for what in ("data", "taps"))
         body = Fold("sum", (*summed, *tiles), Apply("mul", (data, taps)))
         name = f"{self.name}.sums"
-        axes = (*self._lane_loops(self.axes_of("sums")), *self.tiles_of("sums"))
+        axes = (*self.loops_of("sums"), *self.tiles_of("sums"))
         write = Write(name, (axis(XI), *(axis(a.name) for a in axes)), body, add)
         return replace(self._kernel(name, (self.xi, *axes), "its products"), writes=(write,))
+
+    def _transformed(self, what: str) -> Load:
+        """A factor of the products."""
+        tiles = (axis(a.name) for a in self.tiles_of(what))
+        return Load(f"{self.name}.{what}", (axis(XI), *self._index(what, "sums"), *tiles))
 
     def clear(self) -> Kernel:
         """Nothing summed yet."""
         name = f"{self.name}.sums"
-        axes = (self.xi, *self.axes_of("sums"), *self.tiles_of("sums"))
+        axes = (self.xi, *self.loops_of("clear"), *self.tiles_of("sums"))
         write = Write(name, tuple(axis(a.name) for a in axes), Number(0.0))
         return replace(self._kernel(f"{name}.clear", axes, "clear"), writes=(write,))
-
-    def _lane_place(self) -> Affine:
-        """The place on the lanes' axis, of a block's lane."""
-        first = axis(self.steps.name) * self.lanes if self.steps.size > 1 else constant(0)
-        return first + axis(self.lane.name)
-
-    def _lane_loops(self, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
-        return tuple(replace(a, size=self.lanes) if a == self.lane else a for a in axes)
 
     # Results
 
@@ -274,9 +280,8 @@ class Stages:
     def _result(self, number: int, chosen: tuple[Region, ...]) -> Kernel:
         made = Straight("r")
         edge = {name: value for region in chosen for name, value in region.values.items()}
-        own, tiles = self.axes_of("sums"), self.tiles_of("sums")
-        base = [axis(a.name) for a in own]
-        base += [entry.substitute(edge) for entry in (self.frame.index(tiles) if tiles else ())]
+        base = [*self._index("sums", "results")]
+        base += [entry.substitute(edge) for entry in self._tile_index("sums")]
         values: dict[Place, Expression] = {
             place: made.let(Load(f"{self.name}.sums", (constant(k), *base)))
             for k, place in self.places()
@@ -297,7 +302,7 @@ class Stages:
         lets = used_lets(tuple(made.lets), tuple((write.expression,) for write in writes))
         return Kernel(
             f"{self.name}.{number}" if number else self.name,
-            (*self._lane_loops(own), *loops), lets, writes,
+            (*self.loops_of("results"), *loops), lets, writes,
             (*guards, *(g for r in chosen for g in r.where)), kernel.origin, kernel.reason,
         )  # fmt: skip
 
@@ -306,7 +311,7 @@ class Stages:
     ) -> Iterator[Write]:
         """The writes of one output of a tile, of what the contraction made of its sum."""
         rows = {r.tiling.pair.row.name: r.row(i) for r, i in zip(chosen, place, strict=True)}
-        rows |= {self.lane.name: self._lane_place(), **self.frame.values}
+        rows |= self.frame.values | self._places("results")
         parts = self.sliding.parts
         result = made.let(simplify(_replaced(substitute_axes(parts.result, rows), SUM, value)))
         for store in parts.stores:
@@ -334,10 +339,6 @@ def apart(dims: tuple[Dim, ...], number: int) -> tuple[Dim, ...]:
 
 def _replaced(expression: Expression, old: Expression, new: Expression) -> Expression:
     return rewrite(expression, lambda node: new if node == old else None)
-
-
-def _number(buffer: Buffer, name: str) -> int:
-    return next(k for k, a in enumerate(buffer.axes) if a.name == name)
 
 
 def _only(conditions: list[Expression], value: Expression) -> Expression:

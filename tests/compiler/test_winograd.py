@@ -60,16 +60,16 @@ def fixed(outputs: int) -> Choice:
     return choose
 
 
-@pytest.mark.parametrize("most", [0, 9])
+@pytest.mark.parametrize("order", ["apart", "far", "near"])
 @pytest.mark.parametrize("what", ["forward", "weights", "input"])
 @pytest.mark.parametrize("form", CONVOLUTIONS, ids=str)
 def test_as_the_oracle(
-    form: Convolution, what: str, most: int, monkeypatch: pytest.MonkeyPatch
+    form: Convolution, what: str, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In whole stages, and in blocks of at most some tiles; with all items and with fewer."""
-    of_blocks(monkeypatch, most)
+    in_blocks(monkeypatch, order)
     program = layout(convolution(what, form), host())
-    made = winograd(program, host(), fixed(4 if most else 2))
+    made = winograd(program, host(), fixed(2 if order == "apart" else 4))
     assert made is not program
     verify(made, "winograd")
     for items in {form.items, max(1, form.items - 2)}:
@@ -77,20 +77,58 @@ def test_as_the_oracle(
 
 
 NATIVE = [
-    ("forward", 4, 9), ("forward", 2, 0), ("weights", 4, 9), ("weights", 2, 300), ("input", 5, 300),
+    ("forward", 4, "far"), ("forward", 2, "apart"), ("forward", 4, "near"), ("weights", 4, "far"),
+    ("weights", 2, "far"), ("weights", 4, "near"), ("input", 5, "far"), ("input", 4, "near"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("what", "outputs", "most"), NATIVE)
+@pytest.mark.parametrize(("what", "outputs", "order"), NATIVE)
 def test_as_machine_code(
-    what: str, outputs: int, most: int, monkeypatch: pytest.MonkeyPatch, shared: Cache
+    what: str, outputs: int, order: str, monkeypatch: pytest.MonkeyPatch, shared: Cache
 ) -> None:
     """The same bits for any number of workers, inside its buffers."""
-    of_blocks(monkeypatch, most)
-    program = layout(convolution(what, Convolution(5, 16, 128, (9, 11), (3, 3), pad=1)), host())
+    in_blocks(monkeypatch, order)
+    program = layout(convolution(what, Convolution(5, 32, 64, (9, 6), (3, 3), pad=1)), host())
     made = winograd(program, host(), fixed(outputs))
     for items in (5, 3):
         compare(program, made, items, 1e-5, shared)
+
+
+ORDERS = {
+    ("forward", "apart"): "apart", ("forward", "far"): "tiles", ("forward", "near"): "lanes",
+    ("weights", "apart"): "apart", ("weights", "far"): "added", ("weights", "near"): "sums",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "order"), ORDERS)
+def test_each_order_is_tried(what: str, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_blocks(monkeypatch, order)
+    assert blocks_of(what, Convolution(5, 32, 64, (9, 11), (3, 3), pad=1)) == ORDERS[what, order]
+
+
+WIDE = Convolution(16, 512, 512, (12, 12), (3, 3), pad=1)
+NARROW = Convolution(16, 64, 64, (32, 32), (3, 3), pad=1)
+
+
+@pytest.mark.parametrize(
+    ("what", "form", "order"),
+    [("forward", WIDE, "lanes"), ("weights", WIDE, "sums"),
+     ("forward", NARROW, "tiles"), ("weights", NARROW, "added")],
+)  # fmt: skip
+def test_wide_layers_keep_their_sums_near(what: str, form: Convolution, order: str) -> None:
+    """Where taps, or sums, do not fit a cache and tiles are few."""
+    assert blocks_of(what, form) == order
+
+
+def blocks_of(what: str, form: Convolution) -> str:
+    """The order that a convolution's blocks get."""
+    machine = replace(host(), width=16, registers=32, l2=2 << 20)
+    program = layout(convolution(what, form), machine)
+    sliding = find_sliding(kernels(program.phases[0].items)[0], program)
+    assert sliding is not None
+    chosen = tiles(sliding, (4,))
+    assert chosen is not None
+    return winograd_blocks.blocks(sliding, chosen, machine).order
 
 
 def test_taps_of_five(shared: Cache) -> None:
@@ -112,10 +150,16 @@ def test_what_is_made_of_the_sum_is_kept(shared: Cache) -> None:
     compare(program, made, 2, 1e-4, shared)
 
 
-def of_blocks(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """Blocks of at most so many tiles, however few there are."""
+def in_blocks(monkeypatch: pytest.MonkeyPatch, order: str) -> None:
+    """Whole stages, or small blocks of tiles, or with the sums near; however many there are."""
+    most = 0 if order == "apart" else 9
+    near = order == "near"
     monkeypatch.setattr(winograd_blocks, "MOST_ROWS", most)
     monkeypatch.setattr(winograd_blocks, "MOST_SUMMED", most)
+    monkeypatch.setattr(winograd_blocks, "MOST_HELD", 1e9 if near else 0)
+    monkeypatch.setattr(winograd_blocks, "SPREAD", 0.0 if near else 1e6)
+    monkeypatch.setattr(winograd_blocks, "READ_FACTORS", 0.0)
+    monkeypatch.setattr(winograd_blocks, "VECTORS", (1,))
     monkeypatch.setattr(winograd_blocks, "APART", 1e8)
 
 
