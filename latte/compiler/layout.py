@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import product
 from math import inf, prod
 
 from latte.compiler.affine import Affine, axis
@@ -29,12 +30,14 @@ from latte.compiler.rewrite import walk
 
 STORED_ALIKE = {"parameter": "parameter", "parameter gradient": "parameter", "state": "parameter"}
 FIXED = frozenset({"input", "carried", "result", "running"})
-MOVE = 64  # multiply-adds in the time in which an element is copied
+MOVE = 128  # multiply-adds in the time in which an element is copied, there and in gradients
 MOST_VECTORS = 6  # of lanes in one block
 BATCHED = 1.04  # time of lanes over items against others
 LOADS = 1.3  # time of a sum in lanes, both of whose factors are loaded as vectors
 ADDED = 16  # multiply-adds in the time in which the lanes of a vector are added
+FLOAT = 4  # bytes
 BREAK = 512  # bytes: rows that are a multiple of it would meet in few sets of the caches
+MEET = 1024  # bytes: items that are a multiple of it apart would
 
 Key = tuple[str, str, tuple[int, ...]]
 Accesses = tuple[tuple[str, tuple[Index, ...]], ...]
@@ -264,10 +267,27 @@ def row(buffer: Buffer, lane: int, machine: Machine) -> tuple[Dim, ...]:
     size = buffer.axes[lane].size
     vectors = best_vectors(size, machine)
     extent = -(-size // (vectors * machine.width)) * vectors * machine.width
-    if extent * 4 % BREAK == 0 and extent * 4 >= 2 * BREAK:
+    if extent * FLOAT % BREAK == 0 and extent * FLOAT >= 2 * BREAK:
         extent += machine.width
-    others = tuple(Dim(k, a.size) for k, a in enumerate(buffer.axes) if k != lane)
+    others = [Dim(k, a.size) for k, a in enumerate(buffer.axes) if k != lane]
+    if others and buffer.axes[others[0].axis].symbol == "n":
+        others[1:] = spread(others[1:], extent)
     return (*others, Dim(lane, extent))
+
+
+def spread(dims: list[Dim], inner: int) -> list[Dim]:
+    """The axes inside the items with a place more where items would otherwise be a multiple of
+    `MEET` bytes apart: as the rows of a tile they would throw each other out of the first cache."""
+    options = (
+        [replace(dim, extent=dim.extent + more) for dim, more in zip(dims, added, strict=True)]
+        for added in product((0, 1), repeat=len(dims))
+    )
+    apart = (found for found in options if _places(found) * inner * FLOAT % MEET)
+    return min(apart, key=_places, default=dims)
+
+
+def _places(dims: list[Dim]) -> int:
+    return prod(dim.extent for dim in dims)
 
 
 def best_vectors(run: int, machine: Machine) -> int:

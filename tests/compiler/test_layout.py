@@ -69,6 +69,14 @@ def test_rows_do_not_meet_in_few_sets_of_the_cache() -> None:
     assert stored(program, "out") == "[n][j: 272]"
 
 
+def test_items_do_not_meet_in_few_sets_of_the_cache() -> None:
+    """As rows of one tile, a multiple of a page apart, they would."""
+    places = layout(convolution("forward", replace(FORM, size=(32, 16), filters=16)), WIDE)
+    assert stored(places, "out") == "[n][y0: 33][y1: 17][f]"
+    odd = layout(convolution("forward", replace(FORM, size=(13, 11))), WIDE)
+    assert stored(odd, "out") == "[n][y0][y1][f]"
+
+
 def test_inputs_have_a_border_of_zeros() -> None:
     program = layout(with_role(convolution("forward", FORM), "in", "input"), WIDE)
     assert stored(program, "in") == "[n][c][1 + x0: 11][1 + x1: 11]"
