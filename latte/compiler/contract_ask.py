@@ -1,8 +1,9 @@
 """Asks for operands before they are needed: `contract_ahead` says which, here is when.
 
 A unit's tiles share the lines of the next chunk evenly. Few lines are asked for before a tile;
-many that follow one another, steadily inside the innermost loop. What a tile a little further
-along splats from is asked for before each innermost loop.
+many that follow one another, steadily inside the innermost loop: a processor waits for few lines at
+once. So is what the next tile reads behind its sum, where it follows what this one reads. What a
+tile a little further along splats from is asked for before each innermost loop.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from itertools import product
 from latte.compiler.contract_ahead import LINE, Ahead
 from latte.compiler.contract_integers import digits, least, share
 from latte.compiler.contract_place import Places, chunk_of
+from latte.compiler.contract_result import additive
 from latte.compiler.contract_view import Access
-from latte.compiler.expression import Axis
+from latte.compiler.expression import Axis, Load
+from latte.compiler.rewrite import walk
 from latte.compiler.values import Integer
 
 NEIGHBOURS = 3  # places ahead whose operands are asked for
@@ -96,6 +99,37 @@ class Asking(Places):
                 start = self.begin[each.factor] + self._turn(each) * (count * self._bodies * LINE)
                 ahead = start + (place - begin) * (count * LINE // UNROLL) + k * LINE
                 self._want(each, ahead)
+
+    def _ask_behind(self, place: Integer, begin: Integer) -> None:
+        """Asks for what the next tile reads behind its sum, as far as it falls to this body."""
+        rows = self.plan.rows
+        width = 0 if rows is None else rows.base + (rows.extra > 0)
+        lines = width * self.plan.vectors * self.width // LINE
+        each = -(-lines // self._bodies)
+        for access in self._behind():
+            if self._follows(access):
+                next_tile = self._place(access, self.origin) + lines * LINE
+                ahead = next_tile + (place - begin) * (each * LINE // UNROLL)
+                for line in range(each):
+                    self.b.prefetch(self.pointers[access.buffer], ahead + line * LINE)
+
+    def _behind(self) -> list[Access]:
+        """What is read along the lanes behind the sum, each place once."""
+        started = additive(self.contraction.result) is not None
+        first = {n for n in walk(self.contraction.result) if isinstance(n, Load)} if started else ()
+        return [
+            access for load, access in self.contraction.loads
+            if load not in first and access.coefficient(self.plan.lane.name)
+        ]  # fmt: skip
+
+    def _follows(self, access: Access) -> bool:
+        """Whether a sum in one loop is long enough to ask for the next tile's places, which follow
+        this tile's."""
+        plan, loops = self.plan, len(self.plan.summed)
+        if plan.rows is None or plan.whole or plan.chunks or loops != 1:
+            return False
+        long = self._extent(plan.summed[0]) >= UNROLL
+        return long and access.coefficient(plan.rows.axis.name) == plan.vectors * self.width
 
     def _prefetch_neighbours(self, a: Axis) -> None:
         """Asks for the lines that a tile a little further along will splat from: the innermost

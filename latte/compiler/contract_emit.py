@@ -30,7 +30,6 @@ from latte.compiler.contract_view import Access, Contraction, Output
 from latte.compiler.expression import Axis, Expression, Load, Position, Random, Scalar
 from latte.compiler.lower_random import drawn, number_kind
 from latte.compiler.lower_scope import Value
-from latte.compiler.rewrite import walk
 from latte.compiler.values import Integer, Term
 from latte.compiler.vector import (
     BYTES,
@@ -223,6 +222,7 @@ class Nest(Asking):
             with self.b.loop(start, stop, step, guarded=not isinstance(count, int)) as place:
                 if step == UNROLL:
                     self._ask_steadily(place, begin)
+                    self._ask_behind(place, begin)
                 for number in range(step):
                     self.env[a.name] = place + number
                     body()
@@ -251,10 +251,9 @@ class Nest(Asking):
 
     def _ask_ahead(self, tile: dict[Point, Accumulator]) -> None:
         """Asks for what will follow the sum: it is read once, and seldom near in memory."""
-        started = set() if additive(self.contraction.result) is None else _loads(self.contraction)
         written = {output.target.buffer for output in self.contraction.outputs}
-        for load, access in self.contraction.loads:
-            if load not in started and access.coefficient(self.plan.lane.name):
+        for access in self._behind():
+            if not self._follows(access):
                 for shift in dict.fromkeys(self._shift(access, point) for point in tile):
                     place = self._place(access, self.origin) + shift
                     pointer = self.pointers[access.buffer]
@@ -367,8 +366,3 @@ class Nest(Asking):
         for condition in conditions[1:]:
             total = total & condition
         return total
-
-
-def _loads(contraction: Contraction) -> set[Load]:
-    """What the accumulators start from."""
-    return {node for node in walk(contraction.result) if isinstance(node, Load)}
