@@ -19,8 +19,9 @@ from itertools import product
 from latte.compiler.affine import Affine
 from latte.compiler.builder import Accumulator, Builder
 from latte.compiler.contract_access import known
-from latte.compiler.contract_ask import UNROLL, Asking
+from latte.compiler.contract_ask import UNROLL
 from latte.compiler.contract_integers import difference, digits, least, less, most, share
+from latte.compiler.contract_near import Near
 from latte.compiler.contract_parts import RESULT, SUM
 from latte.compiler.contract_place import Point, chunk_of
 from latte.compiler.contract_plan import Plan
@@ -59,7 +60,7 @@ def emit(
 
 
 @dataclass(slots=True)
-class Nest(Asking):
+class Nest(Near):
     """The loops. Lanes are places of the target; `contract_dot` has the other kind."""
 
     waiting: list[Affine] = field(default_factory=list)
@@ -99,6 +100,7 @@ class Nest(Asking):
     def _tiles(self, row_part: Integer, other_part: Integer) -> None:
         rows = self.plan.rows
         self.tile_number = 0
+        self._copy_chunk()
         if rows is not None:
             begin, _ = share(row_part, rows.count, self.plan.row_parts)
             self.env[rows.axis.name] = self._tile_start(rows, begin)

@@ -18,16 +18,17 @@ from math import prod
 from latte.compiler.contract_ahead import LINE, Ahead, ahead
 from latte.compiler.contract_result import additive
 from latte.compiler.contract_tile import Tile, Tiles, best_tile, guarded, is_batch, vectors_of
+from latte.compiler.contract_units import divide
 from latte.compiler.contract_view import Access, Contraction
 from latte.compiler.expression import Axis
 from latte.compiler.machine import Machine
 from latte.compiler.once import once
 
 STREAMED = 32  # tiles for which a lane factor is read, below which memory is the limit
+COPIED = 32  # tiles that pay for a copy of what they all read
 BYTES = 4
-ENOUGH, MOST_UNITS = 32, 256
 PASSING = 64 << 20  # bytes of a target that no cache keeps until it is read
-THREADS = ((2, 0.6), (4, 0.2), (8, 0.2))  # numbers of threads that units should suit
+AGAIN, AGAIN_NEAR = 24.0, 5.0  # places in the time in which a unit's chunk comes into the caches
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Plan:
     """Loops from the outside: units (`outer`, lane block, part of the tiles, part of the first of
     `others`), chunks, tiles, others, then `summed` with one register tile of accumulators:
     tile's width x all of `whole` x `vectors`. `ahead` says what to ask for early; `passing` results
-    are stored past the caches; with `rows_inside` tiles of rows go on before the others do."""
+    are stored past the caches; with `rows_inside` tiles of rows go on before the others do; `near`
+    is the number of a factor whose chunks are copied into one run of memory."""
 
     lane: Axis
     vectors: int
@@ -59,6 +61,7 @@ class Plan:
     ahead: tuple[Ahead, ...] = ()
     passing: bool = False
     rows_inside: bool = False
+    near: int | None = None
 
     @property
     def summed_lanes(self) -> bool:
@@ -113,12 +116,13 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     fixed = blocks * prod(a.size for a in outer)
     place = vectors * machine.width * BYTES  # of the streamed factor, for a place of the sum
     total = prod(a.size for a in contraction.summed)
-    cached = machine.l2 / 2 / place if total * place > machine.l2 // 16 else 1e12
+    cached = machine.l2 / 3 / place if total * place > machine.l2 // 16 else 1e12
+    cost = AGAIN_NEAR if _whole_lines(contraction, lane) else AGAIN
     if rows and is_batch(contraction, rows.axis.name, lane.name):  # each tile by itself
         row_parts, again = rows.count, 1
-        _, other_parts = _parts(fixed * row_parts, None, others, cached)
+        _, other_parts = _parts(fixed * row_parts, None, others, cached, cost, machine)
     else:
-        row_parts, other_parts = _parts(fixed, rows, others, cached)
+        row_parts, other_parts = _parts(fixed, rows, others, cached, cost, machine)
         again = rows.count if rows else 1
     streamed = reused(contraction, lane.name)
     summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
@@ -134,7 +138,24 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
         (), not chunks and _passes(contraction, machine),
         _rows_inside(contraction, lane, rows, others),
     )  # fmt: skip
+    chosen = replace(chosen, near=_copied(contraction, chosen, machine))
     return replace(chosen, ahead=asked_ahead(contraction, chosen, machine))
+
+
+def _copied(contraction: Contraction, chosen: Plan, machine: Machine) -> int | None:
+    """The factor that all tiles read again, where its places do not follow one another and enough
+    tiles use a copy."""
+    streamed, place = reused(contraction, chosen.lane.name), chosen.vectors * machine.width
+    own = [a for a in chosen.summed if streamed.coefficient(a.name)]
+    sizes = {a.name: a.size for a in own} | {c.axis.name: c.size for c in chosen.chunks}
+    if not chosen.chunks or not own or streamed.coefficient(own[-1].name) == place:
+        return None
+    tiles = (*chosen.others, *chosen.whole, *((chosen.rows.axis,) if chosen.rows else ()))
+    if any(streamed.coefficient(a.name) for a in tiles):
+        return None
+    room = prod(sizes[a.name] for a in own) * place * BYTES
+    fits = room <= machine.l1 and chosen.tiles >= COPIED
+    return contraction.factors.index(streamed) if fits else None
 
 
 def asked_ahead(contraction: Contraction, chosen: Plan, machine: Machine) -> tuple[Ahead, ...]:
@@ -189,10 +210,8 @@ def _fits(contraction: Contraction, lane: Axis, place: int, streams: bool, machi
     """How many places of the sum a chunk has, `place` bytes of the streamed factor each. The
     second cache is near enough where many tiles splat whole lines; few wait for memory, which
     the next chunk's lines hide; else each place costs a line more, and chunks stay in the first."""
-    splats = [f for f in contraction.factors if not f.coefficient(lane.name)]
-    whole = all(any(f.coefficient(a.name) == 1 for a in contraction.summed) for f in splats)
-    near = machine.l1 * 7 // 16 // (place + LINE * BYTES)
-    if not whole or not splats:
+    near = machine.l1 * 5 // 8 // (place + LINE * BYTES)
+    if not _whole_lines(contraction, lane):
         return near
     return machine.l1 * 3 // 4 // place if streams else max(near, machine.l2 // 2 // place)
 
@@ -207,7 +226,7 @@ def _summed_plan(contraction: Contraction, machine: Machine) -> Plan | None:
     taken = {*(a.name for a in whole), rows.axis.name if rows else ""}
     rest = tuple(a for a in contraction.axes if a.name not in taken)
     others = tuple(sorted(rest, key=lambda a: -contraction.target.coefficient(a.name)))
-    row_parts, other_parts = _parts(1, rows, others, 1e12)
+    row_parts, other_parts = _parts(1, rows, others, 1e12, AGAIN_NEAR, machine)
     summed = (*(a for a in contraction.summed if a is not lane), lane)
     again = prod(a.size for a in others) // other_parts > 1 and contraction.partial is not None
     mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
@@ -297,34 +316,22 @@ def _contiguous(contraction: Contraction, name: str) -> bool:
     return any(factor.coefficient(name) == 1 for factor in contraction.factors)
 
 
+def _whole_lines(contraction: Contraction, lane: Axis) -> bool:
+    """Whether the places of the sum that follow one another use up the lines of all splats."""
+    splats = [f for f in contraction.factors if not f.coefficient(lane.name)]
+    whole = all(any(f.coefficient(a.name) == 1 for a in contraction.summed) for f in splats)
+    return whole and bool(splats)
+
+
 def _parts(
-    fixed: int, rows: Tiles | None, others: tuple[Axis, ...], reloaded: float
+    fixed: int,
+    rows: Tiles | None,
+    others: tuple[Axis, ...],
+    reloaded: float,
+    again: float,
+    machine: Machine,
 ) -> tuple[int, int]:
-    """Into how many units the tiles and the first other axis are divided: even shares for usual
-    numbers of threads, against reading the streamed factor again in each unit. `reloaded` is how
-    many places of the target, loaded and stored in each chunk, fit the second cache."""
+    """Into how many units the tiles and the first other axis are divided."""
     counts = rows.count if rows else 1, others[0].size if others else 1
     width = (rows.base + (rows.extra > 0)) if rows else 1
-    inner = width * prod(a.size for a in others[1:])
-    if fixed >= ENOUGH and prod(counts) * inner <= reloaded:
-        return 1, 1
-    options = [
-        (_unit_cost(fixed, counts, (p, q), inner, reloaded), p, q)
-        for p in range(1, min(counts[0], 32) + 1)
-        for q in range(1, min(counts[1], 32) + 1)
-        if p * q == 1 or fixed * p * q <= MOST_UNITS
-    ]
-    _, row_parts, other_parts = min(options)
-    return row_parts, other_parts
-
-
-def _unit_cost(
-    fixed: int, counts: tuple[int, int], parts: tuple[int, int], inner: int, reloaded: float
-) -> float:
-    """Time beside the ideal: the longest thread's share, and what each unit reads again."""
-    units = fixed * parts[0] * parts[1]
-    size = prod(-(-count // part) for count, part in zip(counts, parts, strict=True))
-    even = prod(count / part for count, part in zip(counts, parts, strict=True)) / size
-    share = sum(weight * -(-units // k) * k / units for k, weight in THREADS) / even
-    far = 0.15 * (size * inner > reloaded)
-    return share + 5.0 / (size * inner) + 0.0002 * units + far
+    return divide(fixed, counts, width * prod(a.size for a in others[1:]), reloaded, again, machine)

@@ -16,14 +16,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
-from latte.compiler.contract_plan import (
-    MOST_UNITS,
-    Plan,
-    asked_ahead,
-    plan,
-    scheduled,
-)
+from latte.compiler.contract_plan import Plan, asked_ahead, plan, scheduled
 from latte.compiler.contract_tile import tile_options
+from latte.compiler.contract_units import MOST_UNITS
 from latte.compiler.contract_view import Contraction
 from latte.compiler.machine import Machine
 

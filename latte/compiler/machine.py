@@ -8,6 +8,7 @@ chooses tiles, so that a test can ask for the code of a machine that it does not
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass, replace
 from functools import cache
@@ -36,7 +37,8 @@ FLAGS = {
 @dataclass(frozen=True, slots=True)
 class Machine:
     """`width` is the number of floats in a vector register, `registers` how many there are;
-    caches are bytes for one core (l3: shared); `fma` is false where a multiply-add is a call."""
+    caches are bytes for one core (l3: shared); `fma` is false where a multiply-add is a call;
+    `cores` decides how work is divided, never a result."""
 
     architecture: str
     width: int
@@ -46,6 +48,7 @@ class Machine:
     l2: int = 512 * 1024
     l3: int = 8 * 1024 * 1024
     flags: frozenset[str] = frozenset()
+    cores: int = 4
 
 
 @cache
@@ -56,7 +59,9 @@ def host() -> Machine:
     width, registers = _vectors(architecture, flags)
     l1, l2, l3 = _caches()
     fma = "fma" in flags or architecture == "aarch64"
-    return Machine(architecture, width, registers, fma, l1, l2, l3, flags)
+    return Machine(
+        architecture, width, registers, fma, l1, l2, l3, flags, len(os.sched_getaffinity(0))
+    )
 
 
 # Levels of the x86-64 psABI: lanes of floats, vector registers, fused multiply-add
