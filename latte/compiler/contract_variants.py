@@ -48,7 +48,7 @@ def _tiled(contraction: Contraction, default: Plan, machine: Machine) -> Iterato
     for _, tile in options:
         made = scheduled(contraction, default.lane, tile, machine)
         if made is not None:
-            same = replace(made, chunks=default.chunks, passing=default.passing)
+            same = replace(made, chunks=default.chunks, passing=default.passing, near=default.near)
             if (made := _asking(contraction, same, machine)) != default:
                 yield made
 

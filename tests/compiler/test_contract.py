@@ -10,7 +10,7 @@ import pytest
 
 from latte.codegen import interp
 from latte.codegen.interp import Run
-from latte.compiler import contract, lower
+from latte.compiler import contract, contract_plan, lower
 from latte.compiler.contract_plan import plan
 from latte.compiler.crop import crop
 from latte.compiler.expression import Axis
@@ -129,6 +129,21 @@ def test_a_single_item_reads_several_blocks_of_lanes_side_by_side(program: Progr
     [chosen] = [plan(each, machine()) for each in found if each]
     assert chosen is not None and chosen.rows is not None
     assert max(chosen.rows.widths)[0] > 1 and chosen.row_parts == chosen.rows.count
+
+
+def test_places_far_apart_are_copied_for_the_tiles_that_read_them_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contract_plan, "COPIED", 4)  # what a larger and slower test would have
+    program = convolution("weights", Convolution(6, 40, 144, (7, 5), (3, 3), pad=1))
+    here = replace(machine(), l1=4096 - 64, l2=1 << 14)
+    ready = prepared(program, here)
+    found = [contract.view(kernel, ready) for kernel, _ in nests(ready.phases[0].items)]
+    [chosen] = [plan(each, here) for each in found if each]
+    assert chosen is not None and chosen.near is not None
+    for items in (6, 4, 1):
+        check(program, items, here=here)
+        check(adding(activated(program)), items, here=here)
 
 
 @pytest.mark.parametrize("what", ["forward", "weights", "input"])
