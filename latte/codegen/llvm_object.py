@@ -26,8 +26,7 @@ import llvmlite.binding as llvm
 from latte.compiler.machine import Machine, host, masked
 
 PASSES = (
-    "sroa", "simplify_cfg", "instruction_combine", "loop_rotate", "instruction_combine",
-    "dead_code_elimination",
+    "sroa", "simplify_cfg", "loop_rotate", "instruction_combine", "dead_code_elimination",
 )  # fmt: skip
 
 

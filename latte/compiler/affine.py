@@ -71,9 +71,9 @@ class Affine:
     def __floordiv__(self, divisor: int) -> Affine:
         """Divides what is divisible outside the floor: `(4*y + x) // 2 == 2*y + x // 2`."""
         assert divisor > 0, divisor
-        whole = tuple((a, k // divisor) for a, k in self.terms if k % divisor == 0)
-        rest = _collect(((a, k) for a, k in self.terms if k % divisor), self.constant % divisor)
-        outside = _collect(whole, self.constant // divisor)
+        whole = tuple([(a, k // divisor) for a, k in self.terms if k % divisor == 0])
+        rest = Affine(tuple([t for t in self.terms if t[1] % divisor]), self.constant % divisor)
+        outside = Affine(whole, self.constant // divisor)
         if not rest.terms:
             return outside
         match rest.terms:
@@ -101,15 +101,19 @@ class Affine:
 
     def axes(self) -> frozenset[str]:
         """Names of all axes that occur, also inside floors."""
-        return frozenset(_names(self))
+        plain = frozenset([atom for atom, _ in self.terms if isinstance(atom, str)])
+        return plain if len(plain) == len(self.terms) else plain.union(_names(self))
 
     def coefficient(self, name: str) -> int:
         """Factor of the plain axis `name` (0 where it occurs only inside floors, or not)."""
-        return next((k for a, k in self.terms if a == name), 0)
+        for atom, factor in self.terms:
+            if atom == name:
+                return factor
+        return 0
 
     def substitute(self, values: Mapping[str, Affine]) -> Affine:
         """The expression with each named axis replaced by another expression."""
-        if not self.terms or not (self.axes() & values.keys()):
+        if self.axes().isdisjoint(values):
             return self
         terms: list[tuple[Atom, int]] = []
         constant = self.constant

@@ -16,7 +16,7 @@ from typing import Literal, Union, assert_never
 
 from latte.compiler.affine import Affine
 from latte.compiler.expression import Axis, Expression, Guard, Index, Let, Load
-from latte.compiler.rewrite import walk
+from latte.compiler.rewrite import children
 
 Element = Literal["f32", "i32", "u8"]
 Role = Literal[
@@ -109,8 +109,12 @@ class Kernel:
         once, for many passes ask."""
         if not self._reads:
             found = {write.buffer for write in self.writes if write.add}
-            for expression in expressions(self):
-                found |= {node.buffer for node in walk(expression) if isinstance(node, Load)}
+            waiting = list(expressions(self))
+            while waiting:
+                node = waiting.pop()
+                if isinstance(node, Load):
+                    found.add(node.buffer)
+                waiting += children(node)
             self._reads.append(frozenset(found))
         return self._reads[0]
 

@@ -32,12 +32,13 @@ class _Stager:
 
     scope: Scope
     evaluate: Evaluate
-    seen: set[tuple[int, bool]] = field(default_factory=set)
+    seen: dict[int, bool] = field(default_factory=dict)
 
     def stage(self, expression: Expression, certain: bool) -> None:
-        if (id(expression), certain) in self.seen or (id(expression), True) in self.seen:
+        seen = self.seen.get(id(expression))
+        if seen or seen is certain:
             return
-        self.seen.add((id(expression), certain))
+        self.seen[id(expression)] = certain
         if id(expression) in self.scope.known or isinstance(expression, Number | Position | Scalar):
             return
         if isinstance(expression, Local):

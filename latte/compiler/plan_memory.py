@@ -12,6 +12,7 @@ one before left.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -77,7 +78,7 @@ def plan_memory(
     lives = tuple(_lives(program, program.phase(phase), keep, workers))
     places: list[tuple[_Life, int]] = []
     for life in sorted(lives, key=lambda life: (-life.size, life.first, life.name)):
-        places.append((life, _lowest(life, places)))
+        insort(places, (life, _lowest(life, places)), key=lambda place: place[1])
     size = max((offset + life.size for life, offset in places), default=0)
     offsets = tuple(sorted((life.name, offset) for life, offset in places))
     return Plan(size, offsets, frozenset(_intact(places)))
@@ -157,9 +158,10 @@ def _lives(program: Program, phase: Phase, keep: frozenset[str], workers: int) -
 
 
 def _lowest(life: _Life, places: list[tuple[_Life, int]]) -> int:
-    """The lowest gap that is free during a life (first fit; large buffers choose first)."""
+    """The lowest gap that is free during a life (first fit; large buffers choose first), among
+    places in the order of their offsets."""
     offset = 0
-    for other, start in sorted(places, key=lambda place: place[1]):
+    for other, start in places:
         if other.last < life.first or life.last < other.first:
             continue
         if offset + life.size <= start:

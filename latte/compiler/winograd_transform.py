@@ -140,7 +140,12 @@ def _scaled(factor: Fraction, value: Expression) -> Expression:
         case -1:
             return Apply("neg", (value,))
         case _:
-            return Apply("mul", (Number(float(factor)), value))
+            return Apply("mul", (_number(factor), value))
+
+
+@cache
+def _number(factor: Fraction) -> Number:
+    return Number(float(factor))
 
 
 @cache

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from latte.runtime.making import Lower, Order
 
 EACH = 16  # orders that are worth a process: about 0.2 s to begin it, 0.02 s for an order
+MOST = 7  # others: each takes 0.1 GB
 PLACE = Struct("<QII")  # of an order in the file: its first byte, its size; its number
 
 BEGIN = """
@@ -50,7 +51,8 @@ class Processes:
     def __init__(self, lower: Lower, machine: Machine, threads: int) -> None:
         name = f"{lower.__module__}:{lower.__qualname__}"
         able = _is_python() and _named(name) is lower
-        self._most = min(threads, len(os.sched_getaffinity(0))) - 1 if able else 0
+        cores = min(threads, len(os.sched_getaffinity(0)))
+        self._most = min(cores - 1, MOST) if able else 0
         known = {**asdict(machine), "flags": sorted(machine.flags)}
         self._work = json.dumps((os.getpid(), name, known))
         self._orders: list[Order] = []
