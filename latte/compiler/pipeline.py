@@ -19,6 +19,7 @@ from latte.compiler.invariant import invariant
 from latte.compiler.ir import Program
 from latte.compiler.isolate import isolate
 from latte.compiler.keep import keep
+from latte.compiler.itemize import itemize
 from latte.compiler.layout import layout
 from latte.compiler.machine import Machine
 from latte.compiler.merge import merge
@@ -47,6 +48,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("layout", lambda program, machine, choices: layout(program, machine)),
     ("winograd", lambda program, machine, choices: keep(winograd(program, machine), choices)),
     ("tiles", lambda program, machine, choices: fuse_tiles(program, machine, choices)),
+    ("itemize", lambda program, machine, choices: itemize(program, machine)),
     ("pack", lambda program, machine, choices: pack(program, machine)),
     ("crop", lambda program, machine, choices: crop(program, machine)),
     ("hasten", lambda program, machine, choices: hasten(program)),
