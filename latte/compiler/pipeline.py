@@ -29,6 +29,7 @@ from latte.compiler.recur import recur
 from latte.compiler.share import share
 from latte.compiler.simplify import simplify_program
 from latte.compiler.split_sums import split_sums
+from latte.compiler.sweep import sweep
 from latte.compiler.synthesize import synthesize
 from latte.compiler.tabulate import tabulate
 from latte.compiler.together import together
@@ -50,6 +51,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("tiles", lambda program, machine, choices: fuse_tiles(program, machine, choices)),
     ("itemize", lambda program, machine, choices: itemize(program, machine)),
     ("pack", lambda program, machine, choices: pack(program, machine)),
+    ("sweep", lambda program, machine, choices: sweep(program, machine)),
     ("crop", lambda program, machine, choices: crop(program, machine)),
     ("hasten", lambda program, machine, choices: hasten(program)),
     ("together", lambda program, machine, choices: together(program, machine)),

@@ -192,7 +192,7 @@ class _Blocks:
         values = {batch.name: axis(ITEM_AXIS)}
         axes = {entry.name: entry for entry in kernel.axes if entry is not batch}
         if not self.rows:
-            return _substituted(kernel, values, tuple(axes.values()), ())
+            return substituted(kernel, values, tuple(axes.values()), ())
         found = self._walked(kernel)
         if found is None:
             return None
@@ -204,7 +204,7 @@ class _Blocks:
             axes[rows.name] = replace(rows, size=inside)
             place = place * inside + axis(rows.name)
         where = (Guard(-place + (rows.size - 1)),) if count * inside > rows.size else ()
-        return _substituted(kernel, values | {rows.name: place}, tuple(axes.values()), where)
+        return substituted(kernel, values | {rows.name: place}, tuple(axes.values()), where)
 
     def _walked(self, kernel: Kernel) -> tuple[Axis, int] | None:
         """The axis with which a kernel goes along the rows, and how many of its places are in a
@@ -247,9 +247,10 @@ def _accesses(kernel: Kernel, names: frozenset[str]) -> Iterator[tuple[str, tupl
                 yield node.buffer, node.index
 
 
-def _substituted(
+def substituted(
     kernel: Kernel, values: dict[str, Affine], axes: tuple[Axis, ...], where: tuple[Guard, ...]
 ) -> Kernel:
+    """A kernel with other axes, and further guards, where `values` stand for its own."""
     lets = (replace(e, expression=substitute_axes(e.expression, values)) for e in kernel.lets)
     outs = (
         replace(
