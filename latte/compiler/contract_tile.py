@@ -1,7 +1,7 @@
 """Which register tile a contraction gets: vectors of lanes, rows, and axes taken whole.
 
-In: a Contraction and its lanes.  Out: the tile with the least time for one multiply-add; a step
-costs its multiply-adds, two in a cycle, and a little for every load.
+In: a Contraction and its lanes.  Out: the tile with the least time for one multiply-add, by what
+loops alone in the first cache were measured to take.
 
     lanes f: 64, rows n: 64    ->   4 vectors, n in tiles of 6 and 5: 24 accumulators, 10 loads
 """
@@ -18,6 +18,7 @@ from latte.compiler.expression import Axis
 from latte.compiler.machine import Machine
 
 LATENCY = 4  # cycles from one fma to the next on the same accumulator; two start in a cycle
+TOGETHER = 1.1  # cycles that loads take from multiply-adds, however few they are
 MOST_VECTORS = 6
 STREAMS = 4  # blocks of lanes read side by side: one alone is waited for, more come no sooner
 
@@ -108,7 +109,7 @@ def _cost(
     rows: Tiles | None,
     whole: tuple[Axis, ...],
 ) -> float:
-    """Cycles for one vector multiply-add: two loads and two multiply-adds start in a cycle."""
+    """Cycles for one vector multiply-add."""
     cycles = work = 0.0
     inside = prod(a.size for a in whole)
     for width, times in rows.widths if rows else ((1, 1),):
@@ -118,7 +119,7 @@ def _cost(
             own *= width if rows and factor.coefficient(rows.axis.name) else 1
             loads += own * prod(a.size for a in whole if factor.coefficient(a.name))
         fmas = vectors * width * inside
-        cycles += times * (max(fmas / 2, loads / 2, LATENCY) + 0.02 * loads + 0.2)
+        cycles += times * _cycles(fmas, loads)
         work += times * fmas
     work *= count / (-(-count // vectors) * vectors)
     run_time = 0.004 if rows and rows.axis.symbol else 0.0  # a partial batch wastes rows
@@ -130,8 +131,15 @@ def _cost(
         + run_time
         + (0.0 if along else 0.02)
         + 0.01 * len(whole)
-        + 5e-4 * far.bit_length()
+        + 2e-3 * far.bit_length()
     )
+
+
+def _cycles(fmas: int, loads: int) -> float:
+    """Cycles for one place of the sum. Two loads and two multiply-adds start in a cycle; beside
+    multiply-adds, loads take a cycle together, and from ten on a sixth of a cycle each."""
+    beside = max(TOGETHER, 0.17 * loads - 0.6)
+    return max(fmas / 2 + beside, max(loads / 2, LATENCY) + TOGETHER) + 0.01 * loads
 
 
 def guarded(contraction: Contraction, name: str) -> bool:
