@@ -17,7 +17,15 @@ from math import prod
 
 from latte.compiler.contract_ahead import LINE, Ahead, ahead
 from latte.compiler.contract_result import additive
-from latte.compiler.contract_tile import Tile, Tiles, best_tile, guarded, is_batch, vectors_of
+from latte.compiler.contract_tile import (
+    Tile,
+    Tiles,
+    best_tile,
+    guarded,
+    is_batch,
+    least_time,
+    vectors_of,
+)
 from latte.compiler.contract_units import divide
 from latte.compiler.contract_view import Access, Contraction
 from latte.compiler.expression import Axis
@@ -99,6 +107,12 @@ def plan(contraction: Contraction, machine: Machine) -> Plan | None:
     if lane is None:
         return _summed_plan(contraction, machine)
     return scheduled(contraction, lane, best_tile(contraction, lane, machine), machine)
+
+
+def cycles(contraction: Contraction, machine: Machine) -> float | None:
+    """About how many cycles a multiply-add of vectors takes; None where lanes would be summed."""
+    lane = _lane(contraction, machine)
+    return None if lane is None else least_time(contraction, lane, machine)
 
 
 def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine) -> Plan | None:

@@ -1,7 +1,7 @@
 """Parts contractions whose windows are clipped into an interior and edges.
 
-In: a Program with layouts.  Out: one in which contractions with nothing else to make rows of, such
-as those of a single item, run along an axis whose places all meet the same taps.
+In: a Program with layouts.  Out: one in which contractions with little else to make rows of, such
+as those of few items, run along an axis whose places all meet the same taps.
 
     conv.out[n, f, y, x: 13] = sum [c, ky, kx] where 0 <= x + kx - 1 < 13 ...
     ->
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from latte.compiler.affine import Affine, axis, constant
 from latte.compiler.contract_parts import find_parts
-from latte.compiler.contract_plan import plan
+from latte.compiler.contract_plan import cycles
 from latte.compiler.contract_view import recognise
 from latte.compiler.expression import Axis, Guard
 from latte.compiler.ir import Group, Item, Kernel, Program, Serial
@@ -24,6 +24,7 @@ from latte.compiler.machine import Machine
 from latte.compiler.rewrite import substitute_axes
 
 LEAST = 4  # places of an interior that make rows
+GAIN = 0.05  # of the whole kernel's time, for which parts are worth their code
 
 
 def crop(program: Program, machine: Machine) -> Program:
@@ -49,34 +50,35 @@ class _Cropper:
 
     def _parts(self, kernel: Kernel) -> Iterator[Kernel]:
         """The kernel, or its interior and its edges."""
-        chosen = self._widest(kernel) if self._has_no_rows(kernel) else None
-        if chosen is None:
+        whole = self._cycles(kernel)
+        chosen = None if whole is None else _widest(kernel)
+        if whole is None or chosen is None:
             yield kernel
             return
         a, low, high = chosen
-        interior = limited(kernel, a, low, high, kernel.name)
-        if self._has_no_rows(interior):
+        inside = limited(kernel, a, low, high, kernel.name)
+        saved = (whole - (self._cycles(inside) or whole)) * (high - low) / a.size
+        if saved < GAIN * whole:
             yield kernel
             return
-        yield interior
+        yield inside
         for number, (start, stop) in enumerate(((0, low), (high, a.size))):
             if start < stop:
                 yield limited(kernel, a, start, stop, f"{kernel.name}.edge.{number}")
 
-    def _has_no_rows(self, kernel: Kernel) -> bool:
-        """Whether this is a contraction whose tile is one row of vectors."""
+    def _cycles(self, kernel: Kernel) -> float | None:
+        """About how many cycles a multiply-add of vectors takes; None where this is no contraction,
+        or one whose lanes are summed."""
         contraction = recognise(kernel, self.program)
-        found = None if contraction is None else plan(contraction, self.machine)
-        return found is not None and found.rows is None and not found.summed_lanes
+        return None if contraction is None else cycles(contraction, self.machine)
 
-    def _widest(self, kernel: Kernel) -> tuple[Axis, int, int] | None:
-        """The axis of which the largest part meets no border, and that part."""
-        found = [(a, *interior(kernel, a)) for a in kernel.axes if a.symbol is None]
-        wide = [(high - low, a, low, high) for a, low, high in found if 0 < high - low < a.size]
-        if not wide:
-            return None
-        size, a, low, high = max(wide, key=lambda each: each[0] / each[1].size)
-        return (a, low, high) if size >= LEAST and 2 * size >= a.size else None
+
+def _widest(kernel: Kernel) -> tuple[Axis, int, int] | None:
+    """The axis of which the largest part meets no border, the innermost of such, and that part."""
+    found = [(a, *interior(kernel, a)) for a in kernel.axes if a.symbol is None]
+    wide = [each for each in reversed(found) if 0 < each[2] - each[1] < each[0].size]
+    a, low, high = max(wide, key=lambda e: (e[2] - e[1]) / e[0].size, default=(Axis("", 1), 0, 0))
+    return (a, low, high) if high - low >= LEAST and 2 * (high - low) >= a.size else None
 
 
 def interior(kernel: Kernel, a: Axis) -> tuple[int, int]:
