@@ -184,9 +184,9 @@ class Stages:
             lines.append([(at, self._within(made, at, top))
                           for at in (first + u for u in range(t.size))])  # fmt: skip
         values: dict[Place, Expression] = {}
+        inside = [entry.substitute(self.frame.values) for entry in places(load)]
         for _, place in self.places():
-            index = [entry.substitute(self.frame.values) for entry in places(load)]
-            holds = list(here)
+            index, holds = list(inside), list(here)
             for t, line, u in zip(self.tilings, lines, place, strict=True):
                 index[t.pair.entry] = line[u][0]
                 holds += line[u][1]
@@ -291,10 +291,11 @@ class Stages:
             for t, r in zip(self.tilings, chosen, strict=True)
         )
         found = made.transform(matrix, values)
-        writes = tuple(
-            write for place, value in found.items()
-            for write in self._outputs(made, chosen, place, value)
-        )  # fmt: skip
+        fixed = self.frame.values | self._places("results")
+        writes: list[Write] = []
+        for place, value in found.items():
+            rows = {r.tiling.pair.row.name: r.row(i) for r, i in zip(chosen, place, strict=True)}
+            writes += self._outputs(made, rows | fixed, value)
         items = self.frame.inner[:1] if self.frame.items and self.rows else ()
         loops = (*items, *(r.axis for r in chosen if r.axis is not None))
         kernel = self.sliding.kernel
@@ -302,16 +303,15 @@ class Stages:
         lets = used_lets(tuple(made.lets), tuple((write.expression,) for write in writes))
         return Kernel(
             f"{self.name}.{number}" if number else self.name,
-            (*self.loops_of("results"), *loops), lets, writes,
+            (*self.loops_of("results"), *loops), lets, tuple(writes),
             (*guards, *(g for r in chosen for g in r.where)), kernel.origin, kernel.reason,
         )  # fmt: skip
 
     def _outputs(
-        self, made: Straight, chosen: tuple[Region, ...], place: Place, value: Expression
+        self, made: Straight, rows: dict[str, Affine], value: Expression
     ) -> Iterator[Write]:
-        """The writes of one output of a tile, of what the contraction made of its sum."""
-        rows = {r.tiling.pair.row.name: r.row(i) for r, i in zip(chosen, place, strict=True)}
-        rows |= self.frame.values | self._places("results")
+        """The writes of one output of a tile, at its `rows`, of what the contraction made of its
+        sum."""
         parts = self.sliding.parts
         result = made.let(simplify(_replaced(substitute_axes(parts.result, rows), SUM, value)))
         for store in parts.stores:
