@@ -14,7 +14,7 @@ from latte.compiler.lower_access import inside, value_entries
 from latte.compiler.lower_interior import conditions
 from latte.compiler.lower_memory import Evaluate
 from latte.compiler.lower_scope import Scope
-from latte.compiler.rewrite import children, walk
+from latte.compiler.rewrite import children
 
 
 def stage(scope: Scope, expressions: list[Expression], certain: bool, evaluate: Evaluate) -> None:
@@ -47,7 +47,7 @@ class _Stager:
         if conditions(expression) is not None:
             return  # asked where it is needed: inside, not at all
         if self.scope.free(expression) <= self.scope.bound and (
-            certain or _harmless(self.scope, expression)
+            certain or harmless(self.scope, expression)
         ):
             self.evaluate(self.scope, expression)
             return
@@ -101,20 +101,23 @@ def certain_locals(scope: Scope, expressions: Iterable[Expression]) -> frozenset
     return frozenset(found)
 
 
-def _harmless(scope: Scope, expression: Expression) -> bool:
+def harmless(scope: Scope, expression: Expression) -> bool:
     """Whether it can be computed where its value may not be wanted: no loop, and all it reads is
     inside its buffers."""
-    return all(_harmless_node(scope, node) for node in walk(expression))
-
-
-def _harmless_node(scope: Scope, node: Expression) -> bool:
-    match node:
-        case Load(buffer, index):
-            logical = scope.storage(buffer).buffer
-            return not value_entries(index) and inside(logical, index, scope.ranges)
-        case Local(name):
-            return name in scope.locals or _harmless(scope, scope.lets[name])
-        case Fold():
-            return False
-        case _:
-            return True
+    waiting, met = [expression], set[str]()
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case Load(buffer, index):
+                logical = scope.storage(buffer).buffer
+                if value_entries(index) or not inside(logical, index, scope.ranges):
+                    return False
+            case Local(name):
+                if name not in scope.locals and name not in met:
+                    met.add(name)
+                    waiting.append(scope.lets[name])
+            case Fold():
+                return False
+            case _:
+                waiting += children(node)
+    return True

@@ -10,6 +10,7 @@ Both sides of a select are computed; what one may not read is masked, what would
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import assert_never
 
 from latte.compiler.expression import (
@@ -32,6 +33,7 @@ from latte.compiler.lower_interior import conditions
 from latte.compiler.lower_memory import load, load_where
 from latte.compiler.lower_random import draw
 from latte.compiler.lower_scope import Scope, Value
+from latte.compiler.lower_stage import harmless
 from latte.compiler.values import Term
 from latte.compiler.vector import FIRST_SCALAR
 
@@ -86,10 +88,16 @@ def _select(scope: Scope, condition: Value, yes: Expression, no: Expression) -> 
         found = load_where(scope, yes, condition, value)
         if found is not None:
             return found
-    with scope.inner(mask=scope.both(scope.mask, condition)):
-        chosen = value(scope, yes)
-    opposite = scope.b.binary("xor", condition, 1)
-    with scope.inner(mask=scope.both(scope.mask, opposite)):
-        other = value(scope, no)
+    chosen = _side(scope, yes, lambda: condition)
+    other = _side(scope, no, lambda: scope.b.binary("xor", condition, 1))
     chosen, other = alike(scope, chosen, other)
     return scope.b.select(condition, chosen, other)
+
+
+def _side(scope: Scope, expression: Expression, condition: Callable[[], Term]) -> Value:
+    """One side of a select. What may be computed anywhere is there for other selects too: they
+    choose among results that have their sums in common."""
+    if harmless(scope, expression):
+        return value(scope, expression)
+    with scope.inner(mask=scope.both(scope.mask, condition())):
+        return value(scope, expression)
