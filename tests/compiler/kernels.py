@@ -61,6 +61,21 @@ def relu(size: int) -> Program:
     return program([buffer("in", *axes), buffer("out", *axes)], [kernel(axes, write)])
 
 
+def masked(size: int) -> Program:
+    """Two results where their masks are positive, both made of a difference of two inputs."""
+    axes = images(size)
+    at = (N, C, Y, X)
+    shared = Let("shared", call("sub", Load("a", at), Load("b", at)))
+    writes = (
+        Write(f"out.{k}", at, call("select", call("gt", Load(f"mask.{k}", at), 0.0),
+                                   call("mul", Local("shared"), k), 0.0))
+        for k in (2, 3)
+    )  # fmt: skip
+    names = ("a", "b", "mask.2", "mask.3", "out.2", "out.3")
+    buffers = [buffer(name, *axes) for name in names]
+    return program(buffers, [kernel(axes, *writes, lets=(shared,))])
+
+
 def pool(size: int, operator: str = "max") -> Program:
     """Windows of 3, stride 2, padding 1, clipped; and the winner as a byte."""
     half = (size + 2) // 2

@@ -9,6 +9,7 @@ from tests.backends.lowered import machine
 from tests.compiler.kernels import (
     embedding,
     linear,
+    masked,
     momentum,
     normalize,
     pool,
@@ -62,6 +63,11 @@ def test_what_an_item_shares_is_computed_once_for_it() -> None:
     exponentials = [line for line in lines if "= exp" in line]
     assert len(exponentials) == 3  # of the sum's full blocks, of its rest, of the results
     assert max(len(line) - len(line.lstrip()) for line in exponentials) == 6
+
+
+def test_what_several_selects_choose_among_is_computed_once() -> None:
+    code = text(masked(6))
+    assert code.count(" = load ") == 4 and code.count(" = sub ") == 1
 
 
 def test_lanes_across_blocks_need_no_gather() -> None:
