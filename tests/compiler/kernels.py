@@ -315,7 +315,7 @@ def shuffle_channels(size: int) -> Program:
 MAKERS: dict[str, Callable[[int], Program]] = {
     maker.__name__: maker
     for maker in (
-        relu, pool, average, normalize, softmax, softmax_rows, linear, moments, strided,
+        relu, masked, pool, average, normalize, softmax, softmax_rows, linear, moments, strided,
         embedding, recurrence, dropout, folds, guarded, momentum, shuffle_channels,
     )
 }  # fmt: skip
