@@ -18,8 +18,8 @@ from latte.compiler.hasten import hasten
 from latte.compiler.invariant import invariant
 from latte.compiler.ir import Program
 from latte.compiler.isolate import isolate
-from latte.compiler.keep import keep
 from latte.compiler.itemize import itemize
+from latte.compiler.keep import keep
 from latte.compiler.layout import layout
 from latte.compiler.machine import Machine
 from latte.compiler.merge import merge
