@@ -20,6 +20,7 @@ from latte.compiler.machine import Machine
 LATENCY = 4  # cycles from one fma to the next on the same accumulator; two start in a cycle
 TOGETHER = 1.1  # cycles that loads take from multiply-adds, however few they are
 MOST_VECTORS = 6
+STREAM = 1.0  # cycles to begin with lines that lie elsewhere, where each operand has lanes
 STREAMS = 4  # blocks of lanes read side by side: one alone is waited for, more come no sooner
 
 
@@ -131,8 +132,10 @@ def _cost(
     along = any(f.coefficient(rows.axis.name) == 1 for f in contraction.factors) if rows else True
     far = sum(a.coefficient(rows.axis.name) for a in (contraction.target, *contraction.factors)
               ) if rows else 0  # fmt: skip
+    streams = all(factor.coefficient(lane.name) for factor in contraction.factors)
     return (
         cycles / work
+        + (STREAM / vectors if streams else 0.0)
         + run_time
         + (0.0 if along else 0.02)
         + 0.01 * len(whole)
