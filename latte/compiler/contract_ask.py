@@ -2,8 +2,9 @@
 
 A unit's tiles share the lines of the next chunk evenly. Few lines are asked for before a tile;
 many that follow one another, steadily inside the innermost loop: a processor waits for few lines at
-once. So is what the next tile reads behind its sum, where it follows what this one reads. What a
-tile a little further along splats from is asked for before each innermost loop.
+once. So is what the next tile splats, and what it reads behind its sum, where it follows what this
+one reads. What else a tile a little further along splats from is asked for before each innermost
+loop.
 """
 
 from __future__ import annotations
@@ -131,6 +132,30 @@ class Asking(Places):
         long = self._extent(plan.summed[0]) >= UNROLL
         return long and access.coefficient(plan.rows.axis.name) == plan.vectors * self.width
 
+    def _ask_next_rows(self, place: Integer, begin: Integer) -> None:
+        """Asks for what the next tile splats, where it follows what this one does, as far as it
+        falls to this body."""
+        rows, summed = self.plan.rows, self.plan.summed[-1]
+        width = 0 if rows is None else rows.base + (rows.extra > 0)
+        lines = width * summed.size // LINE
+        each = -(-lines // self._bodies)
+        for factor in self._splats():
+            if self._in_one_run(factor):
+                self.env[summed.name] = begin
+                next_tile = self._place(factor, self.origin) + lines * LINE
+                ahead = next_tile + (place - begin) * (each * LINE // UNROLL)
+                for line in range(each):
+                    self.b.prefetch(self.pointers[factor.buffer], ahead + line * LINE, 2)
+
+    def _in_one_run(self, factor: Access) -> bool:
+        """Whether a tile splats whole lines that follow one another, as the next tile's do."""
+        plan, last = self.plan, self.plan.summed[-1]
+        if plan.rows is None or plan.whole or plan.chunks or len(plan.summed) > 1:
+            return False
+        lines = LINE < last.size <= SHORT and last.size % LINE == 0 and not self._far_apart
+        along = factor.coefficient(last.name) == 1
+        return lines and along and factor.coefficient(plan.rows.axis.name) == last.size
+
     def _prefetch_neighbours(self, a: Axis) -> None:
         """Asks for the lines that a tile a little further along will splat from: the innermost
         summed axis `a` then reads them to their end."""
@@ -140,7 +165,7 @@ class Asking(Places):
         self.env[a.name], _ = self._summed_range(a)
         short = range(0, a.size if a.size <= SHORT and not others else 1, LINE)
         for factor in self._splats():
-            if factor.coefficient(a.name) == 1:
+            if factor.coefficient(a.name) == 1 and not self._in_one_run(factor):
                 step = others[-1] if others else rows.axis
                 places = NEIGHBOURS if others else rows.base
                 ahead = factor.coefficient(step.name) * places

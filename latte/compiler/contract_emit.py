@@ -225,6 +225,7 @@ class Nest(Near):
                 if step == UNROLL:
                     self._ask_steadily(place, begin)
                     self._ask_behind(place, begin)
+                    self._ask_next_rows(place, begin)
                 for number in range(step):
                     self.env[a.name] = place + number
                     body()
