@@ -54,14 +54,18 @@ def body(function: str, lanes: int) -> tuple[tuple[Statement, ...], Value]:
 
 def exp(b: Operations, x: Term) -> Term:
     """Cephes expf; the scale 2**n is applied in two halves, so that denormal results round once."""
-    x = _clamp(b, x, -104.0, 89.0)
-    shifted = b.fma(x, 1.4426950408889634, SHIFT)
-    n = shifted - SHIFT
-    power = _bits(b, shifted) - SHIFT_BITS
-    rest = b.fma(n, -LOG2_LOW, b.fma(n, -LOG2_HIGH, x))
-    value = b.fma(_polynomial(b, EXP, rest), rest * rest, rest) + 1.0
+    value, power = _exp_parts(b, _clamp(b, x, -104.0, 89.0))
     half = b.binary("ashr", power, 1)
     return value * _power_of_two(b, half) * _power_of_two(b, power - half)
+
+
+def _exp_parts(b: Operations, x: Term) -> tuple[Term, Term]:
+    """exp x as a number between sqrt(1/2) and sqrt(2), and the power of two to multiply it by."""
+    shifted = b.fma(x, 1.4426950408889634, SHIFT)
+    n = shifted - SHIFT
+    rest = b.fma(n, -LOG2_LOW, b.fma(n, -LOG2_HIGH, x))
+    value = b.fma(_polynomial(b, EXP, rest), rest * rest, rest) + 1.0
+    return value, _bits(b, shifted) - SHIFT_BITS
 
 
 def log(b: Operations, x: Term) -> Term:
@@ -82,7 +86,9 @@ def tanh(b: Operations, x: Term) -> Term:
     square = x * x
     small = b.fma(_polynomial(b, TANH, square) * square, x, x)
     magnitude = b.call("abs", x)
-    large = 1.0 - 2.0 / (exp(b, magnitude + magnitude) + 1.0)
+    double = magnitude + magnitude
+    value, power = _exp_parts(b, b.select(double > 30.0, 30.0, double))
+    large = 1.0 - 2.0 / b.fma(value, _power_of_two(b, power), 1.0)
     return b.select(magnitude < 0.625, small, _with_sign(b, large, x))
 
 
