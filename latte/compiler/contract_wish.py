@@ -85,7 +85,7 @@ def _option(kernel: Kernel, parts: Parts, a: Axis) -> Option | None:
 
 def _slides(load: Load, parts: Parts, name: str) -> bool:
     """Whether an axis meets a summed one in an entry: whole vectors would leave a row's end."""
-    summed = {a.name for a in parts.fold.axes}
+    summed = {a.name for a in parts.fold.axes if a.size > 1}
     return any(name in place.axes() and place.axes() & summed
                for place in affine_index(load.index) or ())  # fmt: skip
 

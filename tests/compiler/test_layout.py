@@ -130,6 +130,14 @@ def test_groups_that_fill_no_vector_leave_the_lanes_to_the_items() -> None:
     assert stored(layout(convolution("forward", wide), WIDE), "out") == "[n][y0][y1][f]"
 
 
+def test_a_filter_for_each_channel_has_the_channels_innermost() -> None:
+    """A group of one channel slides along nothing, though its sum has an axis."""
+    form = Convolution(16, 64, 64, (5, 5), (3, 3), pad=1, groups=64)
+    chosen = layout(convolution("forward", form), WIDE)
+    assert {stored(chosen, name) for name in ("out", "in")} == {"[n][y0][y1][f]", "[n][x0][x1][c]"}
+    assert len(pack(chosen, WIDE).phases[0].items) == 1
+
+
 def test_what_runs_along_blocks_of_weights_has_room_for_whole_ones() -> None:
     """Its rows can then be places in a block."""
     sizes = (64, (40, 4, 4), 150)
