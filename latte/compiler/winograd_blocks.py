@@ -28,7 +28,7 @@ NEAR: dict[Order, tuple[str, ...]] = {
 
 MOST_ROWS = 128  # tiles of a block whose products are stored for some lanes
 MOST_SUMMED = 320  # tiles of a block that is summed, whose transforms are stored whole
-MOST_HELD = 128 << 20  # bytes of both transforms that are there at once
+MOST_HELD = 80 << 20  # bytes of both transforms that are there at once
 READ_ROWS = 10.0  # tiles in the time of reading the taps' transform again
 FAR = 1.1  # time of a block that the second cache does not hold
 SPREAD = 1.12  # time where the data of all tiles are stored, and read for each block of lanes
