@@ -2,6 +2,7 @@
 
     python bench/peers.py                           all nets, about fifteen minutes
     python bench/peers.py --only AlexNet LeNet --rounds 3
+    python bench/peers.py --others                  nets that no aim was set for
 
 What runs is `latte bench FILE --json --only-peers --peer ...`: PyTorch's best of eager, channels
 last and compiled for a training step; those, ONNX Runtime and OpenVINO for inference; all in
@@ -18,7 +19,7 @@ import sys
 from typing import Any
 
 import results
-from nets import ENTRIES, ROOT, Entry
+from nets import ENTRIES, OTHERS, ROOT, Entry
 
 PEERS = ("torch", "onnxruntime", "openvino")
 
@@ -71,13 +72,15 @@ def main() -> None:
     parser.add_argument(
         "--mode", nargs="+", default=["eager", "channels_last", "compile"], help="of PyTorch"
     )
+    parser.add_argument("--others", action="store_true", help="the nets that no aim was set for")
     chosen = parser.parse_args()
-    known = {(row["name"], row["batch"]): row for row in results.load().get("peers", ())}
-    for entry in ENTRIES:
+    part, entries = ("others", OTHERS) if chosen.others else ("peers", ENTRIES)
+    known = {(row["name"], row["batch"]): row for row in results.load().get(part, ())}
+    for entry in entries:
         if chosen.only is None or entry.name in chosen.only:
             known[entry.name, entry.batch] = measured(entry, chosen)
             print(told(entry, known[entry.name, entry.batch]), flush=True)
-            results.save("peers", list(known.values()))
+            results.save(part, list(known.values()))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import results
-from nets import ENTRIES, ROOT, Entry
+from nets import ENTRIES, OTHERS, ROOT, Entry
 
 PAGE = ROOT / "docs" / "performance.md"
 PICTURES = ROOT / "docs" / "pictures"
@@ -74,6 +74,26 @@ def compared(found: Row, part: str, phase: str) -> str:
     return table(["net", "Latte", *names, "best of them / Latte"], body)
 
 
+def others(found: Row) -> str:
+    """One line for each net that no aim was set for: a step and inference over the best peer."""
+    known = {(row["name"], row["batch"]): row["peers"] for row in found.get("others", ())}
+    body = []
+    for entry in OTHERS:
+        cells = [entry.label]
+        for phase in ("step", "predict"):
+            rows = [r for r in known.get((entry.name, entry.batch), ()) if r["phase"] == phase]
+            if rows:
+                first = best(rows)
+                cells += [milliseconds(min(row["latte_ms"] for row in rows))]
+                cells += [f"{milliseconds(first['peer_ms'])} ({peer(first)})"]
+                cells += [f"**{first['ratio']:.2f}**"]
+        if len(cells) > 1:
+            body.append(cells)
+    return table(
+        ["net", "a step", "best peer's", "ratio", "inference", "best peer's", "ratio"], body
+    )
+
+
 def memory(found: Row) -> str:
     body = []
     for row in found.get("memory", ()):
@@ -128,6 +148,7 @@ TABLES: dict[str, Callable[[Row], str]] = {
     "training": lambda found: compared(found, "peers", "step"),
     "direct": lambda found: compared(found, "direct", "step"),
     "inference": lambda found: compared(found, "peers", "predict"),
+    "others": others,
     "memory": memory,
     "compiling": compiling,
     "chains": chains,

@@ -11,7 +11,8 @@ from latte.lang.format import format_source
 from latte.lang.source import read_source
 
 ROOT = Path(__file__).parent.parent.parent
-FILES = sorted([*ROOT.glob("stdlib/**/*.latte"), *ROOT.glob("examples/**/*.latte")])
+ROOMS = ("stdlib", "examples", "bench")
+FILES = sorted(file for room in ROOMS for file in ROOT.glob(f"{room}/**/*.latte"))
 CASES = {
     "blanks": ("net  N( n=3 ){ input x [ 1,2 ]\n}", "net N(n = 3) { input x[1, 2]\n}\n"),
     "blocks": (
