@@ -7,7 +7,8 @@ In: orders.  Out: what the others made of some of them, by number.
 The orders are in one file that all may read, and each process writes a file of its own, so that
 none waits for another. They are begun as programs, not forked, hence know nothing of this process's
 threads; they need nothing of it but its paths, and end with it. One that cannot begin, or fails,
-leaves its orders to whoever looks at what is missing in the end.
+leaves its orders to whoever looks at what is missing in the end. The pipe ends when nobody can
+write to it, hence a child that some other thread forks meanwhile lets go of it.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from struct import Struct
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
+from weakref import WeakSet
 
 from latte.compiler.machine import Machine
+from latte.options import PACKAGE
 
 if TYPE_CHECKING:
     from latte.runtime.making import Lower, Order
@@ -43,6 +47,8 @@ sys.path[:] = sys.argv[5:]
 from latte.runtime.processes import serve
 serve(*map(int, sys.argv[1:4]), sys.argv[4])
 """
+
+AT_WORK: WeakSet[Processes] = WeakSet()
 
 
 class Processes:
@@ -60,6 +66,7 @@ class Processes:
         self._told: IO[bytes] | None = None
         self._pipe: list[int] = []  # its end to read, its end to write
         self._others: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
+        AT_WORK.add(self)
 
     def add(self, order: Order) -> None:
         """One more, for whoever takes it; numbers count from 0."""
@@ -77,7 +84,8 @@ class Processes:
     def mine(self) -> Iterator[int]:
         """The numbers of orders that this process is to make, once no more are added."""
         if self._pipe:
-            os.close(self._pipe.pop())
+            os.close(self._pipe[1])
+            self._pipe.pop()
             yield from (number for _, _, number in _taken(self._pipe[0]))
         yield from self._untold
 
@@ -103,6 +111,13 @@ class Processes:
             self._told.close()
         self._others, self._pipe, self._told = [], [], None
 
+    def let_go(self) -> None:
+        """In a fork of this process, which makes nothing: of what others wait for the end of."""
+        for end in self._pipe:
+            with suppress(OSError):  # closed while this one was forked
+                os.close(end)
+        self._pipe = []
+
     def _begin(self) -> None:
         if self._told is None:
             self._told = TemporaryFile()  # noqa: SIM115 (closed by `close`)
@@ -110,7 +125,7 @@ class Processes:
             os.set_blocking(self._pipe[1], False)
         made = TemporaryFile()  # noqa: SIM115 (closed by `close`)
         files = (self._pipe[0], self._told.fileno(), made.fileno())
-        words = [sys.executable, "-c", BEGIN, *map(str, files), self._work, *sys.path]
+        words = [sys.executable, "-c", BEGIN, *map(str, files), self._work, *_paths()]
         nothing = subprocess.DEVNULL
         try:
             process = subprocess.Popen(
@@ -157,6 +172,11 @@ def serve(shared: int, told: int, made: int, work: str) -> None:
             file.write(f"{number} {len(data)}\n".encode() + data)
 
 
+def _paths() -> list[str]:
+    """Where to import from: the same, but never from a folder that this process is in by now."""
+    return [path if os.path.isabs(path) else str(PACKAGE.parent) for path in sys.path]
+
+
 def _taken(shared: int) -> Iterator[tuple[int, int, int]]:
     """What nobody has taken yet, until it is certain that nothing will come."""
     while word := os.read(shared, PLACE.size):
@@ -168,6 +188,14 @@ def _named(name: str) -> Lower | None:
     module, _, attribute = name.partition(":")
     found: Lower | None = getattr(import_module(module), attribute, None)
     return found
+
+
+def _forked() -> None:
+    for each in list(AT_WORK):
+        each.let_go()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _is_python() -> bool:

@@ -1,8 +1,11 @@
 """Other processes make the same code; what they do not make is made here."""
 
 import os
+import signal
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +123,37 @@ def test_no_process_outlives_its_work(orders: list[Order], monkeypatch: pytest.M
     with pytest.raises(KeyboardInterrupt):
         list(make(orders, build.lower_kernel, host(), 2))
     assert [process.poll() is not None for process in begun] == [True]
+
+
+def test_a_process_forked_meanwhile_keeps_nobody_waiting(
+    orders: list[Order], expected: dict[Order, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forked, add = [], Processes.add
+
+    def with_a_fork(self: Processes, order: Order) -> None:
+        add(self, order)
+        if self._others and not forked:
+            forked.append(os.fork())
+            if not forked[0]:
+                time.sleep(20)
+                os._exit(0)
+
+    monkeypatch.setattr(Processes, "add", with_a_fork)
+    assert dict(make(orders, build.lower_kernel, host(), 2)) == expected
+    assert os.waitpid(forked[0], os.WNOHANG) == (0, 0), "it was waited for"
+    os.kill(forked[0], signal.SIGKILL)
+    os.waitpid(forked[0], 0)
+
+
+def test_another_process_imports_nothing_from_the_folder_it_is_in(
+    orders: list[Order],
+    expected: dict[Order, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    here = counted(monkeypatch)
+    assert dict(make(orders, build.lower_kernel, host(), 2)) == expected
+    assert here == []
