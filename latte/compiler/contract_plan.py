@@ -13,6 +13,7 @@ The rules were measured; docs/decisions/0005-contractions.md has the figures.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 
 from latte.compiler.contract_ahead import LINE, Ahead, ahead
@@ -33,6 +34,7 @@ from latte.compiler.machine import Machine
 from latte.compiler.once import once
 
 STREAMED = 32  # tiles for which a lane factor is read, below which memory is the limit
+USUAL = 2  # cores for which sums are cut: how many there are must not change a result
 COPIED = 32  # tiles that pay for a copy of what they all read
 BYTES = 4
 PASSING = 64 << 20  # bytes of a target that no cache keeps until it is read
@@ -132,16 +134,14 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     total = prod(a.size for a in contraction.summed)
     cached = machine.l2 / 3 / place if total * place > machine.l2 // 16 else 1e12
     cost = AGAIN_NEAR if _whole_lines(contraction, lane) else AGAIN
-    if rows and is_batch(contraction, rows.axis.name, lane.name):  # each tile by itself
-        row_parts, again = rows.count, 1
-        _, other_parts = _parts(fixed * row_parts, None, others, cached, cost, machine)
-    else:
-        row_parts, other_parts = _parts(fixed, rows, others, cached, cost, machine)
-        again = rows.count if rows else 1
+    single = rows is not None and is_batch(contraction, rows.axis.name, lane.name)
+    parts = partial(_parts, fixed, rows, others, cached, cost, single)
+    row_parts, other_parts = parts(machine)
+    again = rows.count if rows and not single else 1
     streamed = reused(contraction, lane.name)
     summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
     places = again * prod(a.size for a in others)
-    streams = places // (row_parts * other_parts) < STREAMED
+    streams = places // prod(parts(replace(machine, cores=USUAL))) < STREAMED
     fits = _fits(contraction, lane, place, streams, machine)
     near = total * place <= max(fits * place, machine.l2 // 16)
     mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
@@ -240,9 +240,11 @@ def _summed_plan(contraction: Contraction, machine: Machine) -> Plan | None:
     taken = {*(a.name for a in whole), rows.axis.name if rows else ""}
     rest = tuple(a for a in contraction.axes if a.name not in taken)
     others = tuple(sorted(rest, key=lambda a: -contraction.target.coefficient(a.name)))
-    row_parts, other_parts = _parts(1, rows, others, 1e12, AGAIN_NEAR, machine)
+    parts = partial(_parts, 1, rows, others, 1e12, AGAIN_NEAR, False)
+    row_parts, other_parts = parts(machine)
+    usual = parts(replace(machine, cores=USUAL))[1]
     summed = (*(a for a in contraction.summed if a is not lane), lane)
-    again = prod(a.size for a in others) // other_parts > 1 and contraction.partial is not None
+    again = prod(a.size for a in others) // usual > 1 and contraction.partial is not None
     mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
     held = (rows.base + 1 if rows else 1) * lane.size * BYTES
     chunks = _row_chunks(summed[:-1], machine.l1 // 2 // held) if again and not mixed else ()
@@ -343,9 +345,14 @@ def _parts(
     others: tuple[Axis, ...],
     reloaded: float,
     again: float,
+    single: bool,
     machine: Machine,
 ) -> tuple[int, int]:
-    """Into how many units the tiles and the first other axis are divided."""
+    """Into how many units the tiles and the first other axis are divided; into `single` tiles
+    where no two of them share what they read."""
+    if rows and single:
+        fixed *= rows.count
+        return rows.count, _parts(fixed, None, others, reloaded, again, False, machine)[1]
     counts = rows.count if rows else 1, others[0].size if others else 1
     width = (rows.base + (rows.extra > 0)) if rows else 1
     return divide(fixed, counts, width * prod(a.size for a in others[1:]), reloaded, again, machine)

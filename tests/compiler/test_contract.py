@@ -12,6 +12,7 @@ from latte.codegen import interp
 from latte.codegen.interp import Run
 from latte.compiler import contract, contract_plan, lower
 from latte.compiler.contract_plan import plan
+from latte.compiler.contract_view import recognise
 from latte.compiler.crop import crop
 from latte.compiler.expression import Axis
 from latte.compiler.ir import Kernel, Program, nests
@@ -93,6 +94,20 @@ def test_sums_in_chunks(what: str) -> None:
     for program in (convolution(what, CONVOLUTIONS[0]), linear(what, 70, (90,), 40)):
         check(activated(program), 6, here=here)
         check(adding(activated(program)), 6, here=here)
+
+
+def test_the_number_of_cores_orders_no_sum() -> None:
+    here = replace(machine(16), l1=48 << 10, l2=2 << 20)
+    form = Convolution(8, 512, 512, (7, 7), (3, 3), pad=1)
+    program = prepared(convolution("forward", form), here)
+    for kernel, _ in nests(program.phase("forward").items):
+        contraction, orders = recognise(kernel, program), set()
+        assert contraction is not None
+        for cores in (1, 2, 4, 16, 64):
+            chosen = plan(contraction, replace(here, cores=cores))
+            assert chosen is not None
+            orders.add((chosen.summed, chosen.chunks))
+        assert len(orders) == 1, kernel.name
 
 
 @pytest.mark.parametrize(
