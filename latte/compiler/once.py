@@ -24,6 +24,7 @@ def once(function: Callable[Forms, Answer]) -> Callable[Forms, Answer]:
 
     @wraps(function)
     def answer(*forms: Forms.args, **named: Forms.kwargs) -> Answer:
+        assert not named, "forms are known by their places"
         key = tuple(map(id, forms))
         found = known.get(key)
         if found is None:
