@@ -120,7 +120,7 @@ class Processes:
 
     def _begin(self) -> None:
         if self._told is None:
-            self._told = TemporaryFile()  # noqa: SIM115 (closed by `close`)
+            self._told = TemporaryFile(buffering=0)  # noqa: SIM115 (closed by `close`)
             self._pipe += os.pipe()
             os.set_blocking(self._pipe[1], False)
         made = TemporaryFile()  # noqa: SIM115 (closed by `close`)
@@ -137,17 +137,17 @@ class Processes:
         self._others.append((process, made))
 
     def _tell(self) -> None:
-        """The others of new orders, as far as the pipe has room."""
+        """The others of new orders, as far as there is room in the pipe and the file."""
         assert self._told is not None
         while self._untold:
             order = self._orders[self._untold[0]]
             words = (order.fingerprint, order.text, order.variant)
             text, first = json.dumps(words).encode(), self._told.tell()
-            self._told.write(text)
-            self._told.flush()
             try:
+                if self._told.write(text) < len(text):
+                    return
                 os.write(self._pipe[1], PLACE.pack(first, len(text), self._untold[0]))
-            except BlockingIOError:
+            except OSError:
                 return
             self._untold.popleft()
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
@@ -84,6 +85,16 @@ def test_what_others_leave_is_made_here(
 ) -> None:
     monkeypatch.setattr(processes, "BEGIN", begin)
     assert dict(make(orders, build.lower_kernel, host(), 2)) == expected
+
+
+def test_where_a_file_has_no_room_all_is_made_here(
+    orders: list[Order], expected: dict[Order, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = iter((Path("/dev/full").open("r+b", buffering=0), TemporaryFile()))  # noqa: SIM115
+    monkeypatch.setattr(processes, "TemporaryFile", lambda **_: next(files))
+    here = counted(monkeypatch)
+    assert dict(make(orders, build.lower_kernel, host(), 2)) == expected
+    assert here == orders
 
 
 @pytest.mark.parametrize("python", ["", "/nowhere/python3", "/bin/true"])
