@@ -33,9 +33,18 @@ COMMANDS = {
     "demo": "Train the shipped hand-written digits",
 }
 
+INTERRUPTED = 130
+
 
 class Commands(click.Group):
     """Lists and finds commands without importing what is not used."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # perhaps while a command is imported
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -83,7 +92,7 @@ def run() -> None:
     try:
         main(prog_name="latte")
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -32,7 +33,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 OUR_MISTAKE = 70
-INTERRUPTED = 130
 
 
 class Command(click.Command):
@@ -40,13 +40,12 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show
+                return super().invoke(ctx)
         except LatteError as error:
             tell(error, ctx.params.get("format", "text"))
             ctx.exit(1)
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except OSError as problem:
@@ -72,6 +71,12 @@ def colored(stream: Any) -> bool:
     """Whether to write colours: the user's wish, else whether it is a terminal."""
     wish = options().color
     return bool(stream.isatty()) if wish is None else wish
+
+
+def _show(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as a line on stderr, without the place in the code that has it."""
+    text = str(message)
+    click.echo(text if text.startswith("warning[") else f"warning: {text}", err=True)
 
 
 def _refused(problem: OSError) -> LatteError:

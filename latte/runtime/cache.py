@@ -26,6 +26,7 @@ CAP = 10**9  # bytes; the entries used longest ago go first
 KEEP = 0.8  # share of the cap that is left after a cleaning
 STORES_BETWEEN_CLEANINGS = 256
 SOURCES = ("compiler", "codegen", "runtime")
+TOLD: set[str] = set()  # warnings that this process has shown
 
 
 class Cache:
@@ -82,10 +83,11 @@ class Cache:
         self._warn(why)
 
     def _warn(self, why: str) -> None:
-        if self._warned:
+        text = f"warning[E0915]: compiled code is not cached in `{self._folder}`: {why}"
+        if self._warned or text in TOLD:
             return
         self._warned = True
-        text = f"warning[E0915]: compiled code is not cached in `{self._folder}`: {why}"
+        TOLD.add(text)
         warnings.warn(text, RuntimeWarning, stacklevel=4)
 
     def __del__(self) -> None:

@@ -1,5 +1,6 @@
 """Every command: what it prints, where, and its exit code."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -328,6 +329,22 @@ def test_ctrl_c_saves_and_is_130(file):
         started.kill()
     assert started.returncode == 130
     assert "resume from out" in talk and "Traceback" not in talk
+
+
+def test_ctrl_c_while_a_command_is_imported_is_130(monkeypatch):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert latte("train", code=130).stderr == "interrupted\n"
+
+
+def test_a_cache_that_cannot_be_costs_one_line(file):
+    Path("cache").write_text("")
+    found = process("compile", file, env={**os.environ, "LATTE_CACHE": "cache"})
+    assert found.returncode == 0
+    assert found.stderr.startswith("warning[E0915]: compiled code is not cached in `cache`: ")
+    assert found.stderr.count("\n") == 1
 
 
 def test_no_color(file):
