@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PEERS = ("torch", "onnxruntime", "openvino")
 TOLERANCE = 5e-3  # of the largest value; Winograd's algorithms differ by about 1e-4
-TRAINING_TOLERANCE = 0.1  # of the update; near ties in pools, ReLUs, norms: see mobile nets
+TRAINING_TOLERANCE = 0.1  # of the update; batch normalisation makes much of near ties in a ReLU
 PAUSE = 0.03  # seconds between sides: threads of one that still spin would slow the other
 TINY_RATE = 1e-7
 
