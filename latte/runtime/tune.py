@@ -84,7 +84,7 @@ class Summary:
         faster = [k for k in self.kernels if k.best]
         near = sum(k.share >= 0.95 for k in self.kernels)
         lines = [
-            f"tuned {done} of {len(self.kernels)} kernels; {len(faster)} are faster than before",
+            f"tuned {done} of {len(self.kernels)} kernels; {len(faster)} faster than before",
             f"all together {self.before * 1e3:.2f} -> {self.after * 1e3:.2f} ms; "
             f"{near} of the defaults were within 5 % of the best found",
         ]

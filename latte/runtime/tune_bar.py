@@ -1,7 +1,7 @@
 """A search for faster code as its user sees it: a bar on a terminal, what was found at the end.
 
 tuning conv2.weight.grad  ━━━━━━━━━━━━━━━━━╸━━━━━━━━  64%
-tuned 14 of 22 kernels; 3 are faster than before
+tuned 14 of 22 kernels; 3 faster than before
 """
 
 from __future__ import annotations
