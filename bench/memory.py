@@ -43,7 +43,9 @@ def child(entry: Entry, side: str, threads: int) -> dict[str, int]:
     import latte
 
     if side == "latte":
-        base, (_, fed, *_) = status("VmRSS"), _given(entry)
+        base = status("VmRSS")
+        _, fed, weights, _ = _given(entry)
+        weights.clear()
         exe = latte.load(entry.path).compile(batch=entry.batch, threads=threads, time=entry.time)
         return {"base": base, "peak": peak_of(lambda: exe.step(**fed))}
     import torch
