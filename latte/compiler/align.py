@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from latte.compiler.affine import axis
 from latte.compiler.expression import Expression, Fold
-from latte.compiler.ir import Kernel, expressions
+from latte.compiler.ir import Kernel, expressions, recomputed
 from latte.compiler.rewrite import children, rewrite, substitute_axes, substitute_guards, walk
 
 
@@ -29,9 +29,7 @@ def aligned(kernel: Kernel) -> Kernel:
             first.append(fold)
     if all(before is after for before, after in renamed.items()):
         return kernel
-    lets = tuple(replace(e, expression=_renamed(e.expression, renamed)) for e in kernel.lets)
-    writes = tuple(replace(w, expression=_renamed(w.expression, renamed)) for w in kernel.writes)
-    return replace(kernel, lets=lets, writes=writes)
+    return recomputed(kernel, lambda expression: _renamed(expression, renamed))
 
 
 def outer_folds(roots: tuple[Expression, ...]) -> list[Fold]:

@@ -224,6 +224,13 @@ def changed(items: tuple[Item, ...], change: Callable[[Kernel], Kernel]) -> tupl
     )
 
 
+def recomputed(kernel: Kernel, change: Callable[[Expression], Expression]) -> Kernel:
+    """The kernel with what each let and each write computes replaced; places stay."""
+    lets = tuple(replace(let, expression=change(let.expression)) for let in kernel.lets)
+    writes = tuple(replace(w, expression=change(w.expression)) for w in kernel.writes)
+    return replace(kernel, lets=lets, writes=writes)
+
+
 def expressions(kernel: Kernel) -> Iterator[Expression]:
     """Everything a kernel computes, places that are values too."""
     yield from (let.expression for let in kernel.lets)

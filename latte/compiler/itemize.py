@@ -23,7 +23,7 @@ from latte.compiler.contract_parts import Parts, find_parts
 from latte.compiler.contract_plan import plan
 from latte.compiler.contract_view import recognise
 from latte.compiler.expression import Axis, Expression, Fold, Load
-from latte.compiler.ir import Buffer, Dim, Item, Kernel, Phase, Program, Write
+from latte.compiler.ir import Buffer, Dim, Item, Kernel, Phase, Program, Write, recomputed
 from latte.compiler.machine import Machine
 from latte.compiler.rewrite import rewrite
 
@@ -113,6 +113,4 @@ def _added(kernel: Kernel, whole: Fold) -> Kernel:
     def rule(node: Expression) -> Expression | None:
         return whole if isinstance(node, Fold) else None
 
-    lets = tuple(replace(e, expression=rewrite(e.expression, rule)) for e in kernel.lets)
-    writes = tuple(replace(w, expression=rewrite(w.expression, rule)) for w in kernel.writes)
-    return replace(kernel, lets=lets, writes=writes)
+    return recomputed(kernel, lambda expression: rewrite(expression, rule))

@@ -40,7 +40,17 @@ from latte.compiler.expression import (
     Local,
     Number,
 )
-from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Write, expressions, kernels
+from latte.compiler.ir import (
+    Buffer,
+    Item,
+    Kernel,
+    Phase,
+    Program,
+    Write,
+    expressions,
+    kernels,
+    recomputed,
+)
 from latte.compiler.isolate import axes_of
 from latte.compiler.rewrite import inline_lets, rewrite, substitute_axes, substitute_guards, walk
 
@@ -127,9 +137,7 @@ class _Splitter:
         def rule(node: Expression) -> Expression | None:
             return sums.get(node) if isinstance(node, Fold) else None
 
-        lets = tuple(replace(e, expression=rewrite(e.expression, rule)) for e in kernel.lets)
-        writes = tuple(replace(w, expression=rewrite(w.expression, rule)) for w in kernel.writes)
-        return replace(kernel, lets=lets, writes=writes)
+        return recomputed(kernel, lambda expression: rewrite(expression, rule))
 
     def _drawn_out(self, kernel: Kernel, fold: Fold) -> Expression:
         """What stands for a fold: what does not change inside is multiplied once."""

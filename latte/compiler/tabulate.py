@@ -26,7 +26,7 @@ from latte.compiler.expression import (
     Local,
     Random,
 )
-from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Write, kernels
+from latte.compiler.ir import Buffer, Item, Kernel, Phase, Program, Write, kernels, recomputed
 from latte.compiler.isolate import axes_of
 from latte.compiler.plan_memory import reads, writes
 from latte.compiler.rewrite import rewrite, substitute_axes, walk
@@ -82,9 +82,8 @@ class _Maker:
         def rule(node: Expression) -> Expression | None:
             return self._table(kernel, node) if isinstance(node, Fold) else None
 
-        lets = tuple(replace(let, expression=rewrite(let.expression, rule)) for let in kernel.lets)
-        outs = tuple(replace(w, expression=rewrite(w.expression, rule)) for w in kernel.writes)
-        return replace(kernel, lets=lets, writes=outs) if self.before else kernel
+        made = recomputed(kernel, lambda expression: rewrite(expression, rule))
+        return made if self.before else kernel
 
     def _table(self, kernel: Kernel, fold: Fold) -> Load | None:
         """Where a sum is looked up, whose table is then computed before; None where it is not."""
