@@ -114,6 +114,9 @@ class _Tiling:
         if readers > 1 or len(writer.writes) != 1 or phase.name in READABLE:
             return "it is read elsewhere too"
         (write,) = writer.writes
+        others = (item for item in items if item is not writer and item is not reader)
+        if write.add or any(write.buffer in self.order.touched(o).written for o in others):
+            return "other kernels write parts of it"
         form = self.buffers[write.buffer]
         if form.role not in TRANSIENT or write.buffer in self.choices.keep:
             return "it is to be kept"
