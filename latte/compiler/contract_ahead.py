@@ -50,7 +50,7 @@ def ahead(
     """What to ask for while `step`'s axis goes on by so many places. `sizes` are the places of
     each axis that a unit walks over between two steps, `whole` those of all axes."""
     a, places = step
-    if 2 * sum(_bytes(factor, whole) for factor in factors) < machine.l2:
+    if sum(_bytes(factor, whole) for factor in factors) < machine.l2:
         return ()
     found = (
         Ahead(number, factor.coefficient(a.name) * places, _runs(factor, sizes))
