@@ -17,7 +17,16 @@ from functools import partial
 from math import prod
 
 from latte.compiler.contract_ahead import LINE, Ahead, ahead
-from latte.compiler.contract_result import additive
+from latte.compiler.contract_chunks import (
+    BYTES,
+    Chunk,
+    cut_rows,
+    cut_sum,
+    cuts,
+    cuttable,
+    slides,
+    whole_lines,
+)
 from latte.compiler.contract_tile import (
     Tile,
     Tiles,
@@ -36,17 +45,8 @@ from latte.compiler.once import once
 STREAMED = 32  # tiles for which a lane factor is read, below which memory is the limit
 USUAL = 2  # cores for which sums are cut: how many there are must not change a result
 COPIED = 32  # tiles that pay for a copy of what they all read
-BYTES = 4
 PASSING = 64 << 20  # bytes of a target that no cache keeps until it is read
 AGAIN, AGAIN_NEAR = 24.0, 5.0  # places in the time in which a unit's chunk comes into the caches
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A summed axis taken `size` places at a time outside of the tiles."""
-
-    axis: Axis
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,8 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     blocks = -(-vectors_of(lane, machine) // vectors)
     fixed = blocks * prod(a.size for a in outer)
     place = vectors * machine.width * BYTES  # of the streamed factor, for a place of the sum
-    total = prod(a.size for a in contraction.summed)
-    cached = machine.l2 / 3 / place if total * place > machine.l2 // 16 else 1e12
-    cost = AGAIN_NEAR if _whole_lines(contraction, lane) else AGAIN
+    cached = machine.l2 / 3 / place if cuts(contraction, lane, place, False, machine) else 1e12
+    cost = AGAIN_NEAR if whole_lines(contraction, lane) else AGAIN
     single = rows is not None and is_batch(contraction, rows.axis.name, lane.name)
     parts = partial(_parts, fixed, rows, others, cached, cost, single)
     row_parts, other_parts = parts(machine)
@@ -142,11 +141,8 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
     places = again * prod(a.size for a in others)
     streams = places // prod(parts(replace(machine, cores=USUAL))) < STREAMED
-    fits = _fits(contraction, lane, place, streams, machine)
-    near = total * place <= max(fits * place, machine.l2 // 16)
-    mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
-    cut = places > 1 and not near and not mixed and contraction.partial is not None
-    chunks = _chunks(contraction, summed, fits, machine) if cut else ()
+    cut = places > 1 and cuttable(contraction) and cuts(contraction, lane, place, streams, machine)
+    chunks = cut_sum(contraction, lane, summed, place, streams, machine) if cut else ()
     chosen = Plan(
         lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed,
         (), not chunks and _passes(contraction, machine),
@@ -193,41 +189,26 @@ def asked_ahead(contraction: Contraction, chosen: Plan, machine: Machine) -> tup
 def _rows_inside(
     contraction: Contraction, lane: Axis, rows: Tiles | None, others: tuple[Axis, ...]
 ) -> bool:
-    """Whether rows of splat factors lie closer together than the places of all other axes, and no
-    window slides along those: what a tile leaves over of a line is used by the next one."""
-    if rows is None or any(_slides(contraction, a.name) for a in others):
+    """Whether rows of splat factors lie closer together than the places of all other axes, so that
+    what a tile leaves over of a line is used by the next one. Where a window slides along another
+    axis, its places share more than tiles do, unless those go on within the same lines."""
+    if rows is None:
         return False
     splats = [factor for factor in contraction.factors if not factor.coefficient(lane.name)]
+    steps = [splat.coefficient(rows.axis.name) for splat in splats]
+    shared = whole_lines(contraction, lane) and max(steps) < LINE
+    if any(slides(contraction, a.name) for a in others) and not shared:
+        return False
     return all(
-        0 < splat.coefficient(rows.axis.name) < splat.coefficient(a.name)
-        for splat in splats
+        0 < step < splat.coefficient(a.name)
+        for splat, step in zip(splats, steps, strict=True)
         for a in others
         if splat.coefficient(a.name)
     )
 
 
-def _slides(contraction: Contraction, name: str) -> bool:
-    """Whether an axis of the target and a summed one run along the same dimension."""
-    return any(
-        factor.coefficient(name) and factor.coefficient(name) % factor.coefficient(a.name) == 0
-        for factor in contraction.factors
-        for a in contraction.summed
-        if factor.coefficient(a.name) > 1
-    )
-
-
 def _names(axes: tuple[Axis, ...]) -> set[str]:
     return {a.name for a in axes}
-
-
-def _fits(contraction: Contraction, lane: Axis, place: int, streams: bool, machine: Machine) -> int:
-    """How many places of the sum a chunk has, `place` bytes of the streamed factor each. The
-    second cache is near enough where many tiles splat whole lines; few wait for memory, which
-    the next chunk's lines hide; else each place costs a line more, and chunks stay in the first."""
-    near = machine.l1 * 5 // 8 // (place + LINE * BYTES)
-    if not _whole_lines(contraction, lane):
-        return near
-    return machine.l1 * 3 // 4 // place if streams else max(near, machine.l2 // 2 // place)
 
 
 def _summed_plan(contraction: Contraction, machine: Machine) -> Plan | None:
@@ -244,20 +225,10 @@ def _summed_plan(contraction: Contraction, machine: Machine) -> Plan | None:
     row_parts, other_parts = parts(machine)
     usual = parts(replace(machine, cores=USUAL))[1]
     summed = (*(a for a in contraction.summed if a is not lane), lane)
-    again = prod(a.size for a in others) // usual > 1 and contraction.partial is not None
-    mixed = contraction.add and additive(contraction.result) is None  # the target is no sum
+    again = prod(a.size for a in others) // usual > 1 and cuttable(contraction)
     held = (rows.base + 1 if rows else 1) * lane.size * BYTES
-    chunks = _row_chunks(summed[:-1], machine.l1 // 2 // held) if again and not mixed else ()
+    chunks = cut_rows(summed[:-1], machine.l1 // 2 // held) if again else ()
     return Plan(lane, 1, 1, rows, whole, (), others, row_parts, other_parts, chunks, summed)
-
-
-def _row_chunks(outer: tuple[Axis, ...], fits: int) -> tuple[Chunk, ...]:
-    """Cuts the outermost summed axis until what a tile reads at `fits` places stays in a cache."""
-    inner = prod(a.size for a in outer[1:])
-    if not outer or outer[0].size * inner <= fits:
-        return ()
-    parts = -(-outer[0].size // max(1, fits // inner))
-    return (Chunk(outer[0], -(-outer[0].size // parts)),)
 
 
 def _is_summed_lane(contraction: Contraction, a: Axis, machine: Machine) -> bool:
@@ -308,35 +279,6 @@ def _is_lane(contraction: Contraction, a: Axis, machine: Machine) -> bool:
 def _unbound(contraction: Contraction, outside: set[str]) -> bool:
     """Whether a condition on the target has no loop inside a unit that it could bound."""
     return any(guard.axes() <= outside for guard in contraction.where)
-
-
-def _chunks(
-    contraction: Contraction, summed: tuple[Axis, ...], fits: int, machine: Machine
-) -> tuple[Chunk, ...]:
-    """Cuts summed axes, unguarded ones first, until the streamed factor stays in the first cache
-    (`fits` places of the sum); a line of a splat factor is used up at once."""
-    order = sorted(summed, key=lambda a: guarded(contraction, a.name))
-    places, sizes = prod(a.size for a in summed), {a.name: a.size for a in summed}
-    for a in order:
-        if places <= fits:
-            break
-        least = machine.width if _contiguous(contraction, a.name) else 1
-        size = min(a.size, max(least, fits * a.size // places))
-        size = -(-a.size // -(-a.size // size))
-        sizes[a.name] = -(-size // least) * least if size > least else size
-        places = places // a.size * sizes[a.name]
-    return tuple(Chunk(a, sizes[a.name]) for a in summed if sizes[a.name] < a.size)
-
-
-def _contiguous(contraction: Contraction, name: str) -> bool:
-    return any(factor.coefficient(name) == 1 for factor in contraction.factors)
-
-
-def _whole_lines(contraction: Contraction, lane: Axis) -> bool:
-    """Whether the places of the sum that follow one another use up the lines of all splats."""
-    splats = [f for f in contraction.factors if not f.coefficient(lane.name)]
-    whole = all(any(f.coefficient(a.name) == 1 for a in contraction.summed) for f in splats)
-    return whole and bool(splats)
 
 
 def _parts(

@@ -8,10 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import latte
+from latte.build import program_of
 from latte.codegen import interp
 from latte.codegen.interp import Run
 from latte.compiler import contract, contract_plan, lower
-from latte.compiler.contract_plan import plan
+from latte.compiler.choices import Choices
+from latte.compiler.contract_plan import Plan, plan
 from latte.compiler.contract_view import recognise
 from latte.compiler.crop import crop
 from latte.compiler.expression import Axis
@@ -20,6 +23,7 @@ from latte.compiler.isolate import isolate
 from latte.compiler.layout import layout
 from latte.compiler.machine import Machine
 from latte.compiler.pack import pack
+from latte.compiler.pipeline import optimize
 from latte.compiler.vector import Lowered
 from latte.compiler.verify import verify
 from tests.backends.lowered import Arrays, machine, run_lowered
@@ -52,6 +56,15 @@ CONVOLUTIONS = [
     Convolution(31, 2, 20, (5,), (2,)),
     Convolution(16, 12, 24, (5, 4), (3, 2), pad=1, groups=4),
 ]
+
+WIDE = """
+net Wide {
+    input image[40]
+    input label: class(128)
+    loss SoftmaxLoss(Linear(ReLU(Linear(image, 320)), 128), label)
+}
+train Wide { solver Momentum(rate = 0.1) }
+"""
 
 
 @pytest.mark.parametrize("what", ["forward", "weights", "input"])
@@ -139,10 +152,8 @@ def test_other_contractions(program: Program) -> None:
 )
 def test_a_single_item_reads_several_blocks_of_lanes_side_by_side(program: Program) -> None:
     check(program, 1)
-    ready = prepared(program, machine())
-    found = [contract.view(kernel, ready) for kernel, _ in nests(ready.phases[0].items)]
-    [chosen] = [plan(each, machine()) for each in found if each]
-    assert chosen is not None and chosen.rows is not None
+    chosen = chosen_plan(program, machine())
+    assert chosen.rows is not None
     assert max(chosen.rows.widths)[0] > 1 and chosen.row_parts == chosen.rows.count
 
 
@@ -150,15 +161,31 @@ def test_places_far_apart_are_copied_for_the_tiles_that_read_them_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(contract_plan, "COPIED", 4)  # what a larger and slower test would have
-    program = convolution("weights", Convolution(6, 40, 144, (7, 5), (3, 3), pad=1))
+    program = convolution("weights", Convolution(6, 40, 144, (13, 9), (3, 3), stride=2, pad=1))
     here = replace(machine(), l1=4096 - 64, l2=1 << 14)
-    ready = prepared(program, here)
-    found = [contract.view(kernel, ready) for kernel, _ in nests(ready.phases[0].items)]
-    [chosen] = [plan(each, here) for each in found if each]
-    assert chosen is not None and chosen.near is not None
+    assert chosen_plan(program, here).near is not None
     for items in (6, 4, 1):
         check(program, items, here=here)
         check(adding(activated(program)), items, here=here)
+
+
+@pytest.mark.parametrize(("l2", "sizes"), [(1 << 15, {1}), (1 << 20, set())])
+def test_a_large_weight_that_nothing_reads_twice_is_read_from_begin_to_end(
+    l2: int, sizes: set[int]
+) -> None:
+    here, net = replace(machine(), l2=l2), latte.loads(WIDE).elaborated
+    program = optimize(program_of(net, batch=32), here, Choices(without=frozenset({"fuse"})))
+    views = [contract.view(kernel, program) for kernel, _ in nests(program.phase("step").items)]
+    chosen = [plan(view, here) for view in views if view is not None]
+    over_items = [each for each in chosen if each is not None and each.lane.symbol == "n"]
+    assert over_items and all({c.size for c in each.chunks} == sizes for each in over_items)
+
+
+def test_rows_that_share_lines_go_on_before_other_places() -> None:
+    program = convolution("forward", Convolution(2, 3, 64, (19, 35), (5, 5), stride=2))
+    chosen = chosen_plan(program, machine())
+    assert chosen.rows_inside and [a.name for a in chosen.others] == ["n", "y0"]
+    check(program, 2)
 
 
 @pytest.mark.parametrize("what", ["forward", "weights", "input"])
@@ -202,6 +229,15 @@ def prepared(program: Program, here: Machine) -> Program:
         program = change(program)
         verify(program, str(change))
     return program
+
+
+def chosen_plan(program: Program, here: Machine) -> Plan:
+    """The plan of the first contraction of the program as the passes make it."""
+    ready = prepared(program, here)
+    views = [contract.view(kernel, ready) for kernel, _ in nests(ready.phases[0].items)]
+    chosen = plan(next(view for view in views if view is not None), here)
+    assert chosen is not None
+    return chosen
 
 
 def random_arrays(program: Program) -> Arrays:
