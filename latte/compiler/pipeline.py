@@ -29,6 +29,7 @@ from latte.compiler.recur import recur
 from latte.compiler.share import share
 from latte.compiler.simplify import simplify_program
 from latte.compiler.split_sums import split_sums
+from latte.compiler.sum_rows import sum_rows
 from latte.compiler.sweep import sweep
 from latte.compiler.synthesize import synthesize
 from latte.compiler.tabulate import tabulate
@@ -41,6 +42,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("simplify", lambda program, machine, choices: simplify_program(program)),
     ("recur", lambda program, machine, choices: recur(program)),
     ("tabulate", lambda program, machine, choices: tabulate(program)),
+    ("sum_rows", lambda program, machine, choices: sum_rows(program)),
     ("isolate", lambda program, machine, choices: isolate(program)),
     ("merge", lambda program, machine, choices: merge(program)),
     ("invariant", lambda program, machine, choices: invariant(program)),

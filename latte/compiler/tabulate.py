@@ -66,14 +66,7 @@ class _Maker:
             item = self._changed(item)
             yield from self.before
         yield item
-        written = frozenset(name for kernel in kernels((item,)) for name in writes(kernel))
-        self.copied = {
-            name: kernel
-            for name, kernel in self.copied.items()
-            if not written & (reads(kernel) | {name})
-        }
-        if isinstance(item, Kernel) and _looks_up(item):
-            self.copied[item.writes[0].buffer] = item
+        self.copied = still_copied(self.copied, item)
 
     def _changed(self, kernel: Kernel) -> Kernel:
         if not reads(kernel) & self.copied.keys():
@@ -93,7 +86,7 @@ class _Maker:
         if fold.operator != "sum" or len(places) != 1 or len(sizes) != 1:
             return None
         (place,), (size,) = places, sizes
-        row = Axis(_fresh("row", (*kernel.axes, *fold.axes)), size)
+        row = Axis(fresh("row", (*kernel.axes, *fold.axes)), size)
         sums = replace(fold, body=rewrite(body, lambda node: _at(node, place, axis(row.name))))
         own = axes_of(sums) - {a.name for a in (row, *fold.axes)}
         axes = tuple(a for a in kernel.axes if a.name in own and not a.symbol)
@@ -106,15 +99,7 @@ class _Maker:
         return self._looked_up(kernel, sums, (row, *axes), place)
 
     def _source(self, node: Expression) -> Expression | None:
-        """What a load finds, where that was only looked up elsewhere."""
-        if not isinstance(node, Load) or node.buffer not in self.copied:
-            return None
-        places = [entry for entry in node.index if isinstance(entry, Affine)]
-        if len(places) < len(node.index):
-            return None
-        kernel = self.copied[node.buffer]
-        values = dict(zip(_plain(kernel.writes[0]), places, strict=True))
-        return substitute_axes(kernel.writes[0].expression, values)
+        return found_in(self.copied, node)
 
     def _sizes(self, load: Load) -> Iterator[int]:
         """How many rows there are where a load looks one up."""
@@ -138,18 +123,38 @@ class _Maker:
         return Load(name, (place, *index[1:]))
 
 
-def _looks_up(kernel: Kernel) -> bool:
+def found_in(copied: dict[str, Kernel], node: Expression) -> Expression | None:
+    """What a load finds, where a kernel only copies that to where it looks; None elsewhere."""
+    if not isinstance(node, Load) or node.buffer not in copied:
+        return None
+    places = [entry for entry in node.index if isinstance(entry, Affine)]
+    if len(places) < len(node.index):
+        return None
+    [write] = copied[node.buffer].writes
+    return substitute_axes(write.expression, dict(zip(plain_axes(write), places, strict=True)))
+
+
+def still_copied(copied: dict[str, Kernel], item: Item) -> dict[str, Kernel]:
+    """The kernels that only look up, by what they fill, as far as that holds after an item."""
+    written = frozenset(name for kernel in kernels((item,)) for name in writes(kernel))
+    left = {k: each for k, each in copied.items() if not written & (reads(each) | {k})}
+    if isinstance(item, Kernel) and looks_up(item):
+        left[item.writes[0].buffer] = item
+    return left
+
+
+def looks_up(kernel: Kernel) -> bool:
     """Whether a kernel only copies rows of a buffer, which ones being values."""
     if len(kernel.writes) > 1 or kernel.lets or kernel.where or kernel.writes[0].add:
         return False
     [write] = kernel.writes
     load = write.expression
-    if not isinstance(load, Load) or len(_plain(write)) < len(kernel.axes):
+    if not isinstance(load, Load) or len(plain_axes(write)) < len(kernel.axes):
         return False
     return sum(not isinstance(entry, Affine) for entry in load.index) == 1
 
 
-def _plain(write: Write) -> tuple[str, ...]:
+def plain_axes(write: Write) -> tuple[str, ...]:
     """The axes along which a write goes, each by itself; () where it does not."""
     names = tuple(str(e) for e in write.index if isinstance(e, Affine))
     plain = all(entry == axis(name) for entry, name in zip(write.index, names, strict=False))
@@ -180,7 +185,8 @@ def _at(node: Expression, place: Expression, row: Affine) -> Expression | None:
     return replace(node, index=tuple(row if entry == place else entry for entry in node.index))
 
 
-def _fresh(name: str, axes: tuple[Axis, ...]) -> str:
+def fresh(name: str, axes: tuple[Axis, ...]) -> str:
+    """The name, changed if an axis has it."""
     while any(a.name == name for a in axes):
         name += "'"
     return name

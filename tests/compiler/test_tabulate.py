@@ -21,11 +21,11 @@ LAYERS = {
 }
 
 
-def built(layers: str, classes: int = 7, batch: int = 4, time: int = 5) -> Program:
+def built(layers: str, classes: int = 7, batch: int = 4, time: int = 5, width: int = 6) -> Program:
     text = f"""
 net Net {{
     input text[@time]: class({classes})
-    input y[@time, 6]
+    input y[@time, {width}]
     {layers}
     loss MeanSquaredLoss(h, y)
 }}
