@@ -44,6 +44,7 @@ from latte.compiler.once import once
 
 STREAMED = 32  # tiles for which a lane factor is read, below which memory is the limit
 USUAL = 2  # cores for which sums are cut: how many there are must not change a result
+ASKED = 4  # multiply-adds of a tile for each line that it asks for, below which asking is the work
 COPIED = 32  # tiles that pay for a copy of what they all read
 PASSING = 64 << 20  # bytes of a target that no cache keeps until it is read
 AGAIN, AGAIN_NEAR = 24.0, 5.0  # places in the time in which a unit's chunk comes into the caches
@@ -183,7 +184,11 @@ def asked_ahead(contraction: Contraction, chosen: Plan, machine: Machine) -> tup
     found = ahead(contraction.factors, steps[-1], sizes, whole, summed, machine) if steps else ()
     owned = {n for n, f in enumerate(contraction.factors) if f.coefficient(chosen.lane.name)}
     shared = not chosen.chunks
-    return tuple(replace(each, shared=shared and each.factor not in owned) for each in found)
+    found = tuple(replace(each, shared=shared and each.factor not in owned) for each in found)
+    lines = sum(each.lines / (chosen.blocks if each.shared else 1) for each in found)
+    width = chosen.rows.base if chosen.rows else 1
+    own = prod(sizes[a.name] for a in (*chosen.whole, *chosen.summed)) * width * chosen.vectors
+    return found if lines * ASKED <= own * chosen.tiles else ()
 
 
 def _rows_inside(

@@ -36,8 +36,8 @@ MOST = 1 << 30
 GAIN = 0.98  # of the time of the best: less is taken for chance
 HOPELESS = 1.15  # times that of the best, after one look
 TURNS = 4
-SHORTEST = 2e-3  # seconds that a look takes at least, in as many calls
-MOST_CALLS = 40
+SHORTEST = 10e-3  # seconds that a look takes at least: until all threads have a core of their own
+MOST_CALLS = 1000
 PHASE = "alone"
 
 Tell = Callable[[float, str], None]  # the share of the search that is done, and the kernel at hand
