@@ -135,12 +135,16 @@ class _Maker:
 
     def _own(self, part: Expression, every: tuple[Axis, ...]) -> _Own | None:
         """A part over axes of its own, places such as y + ky among them; None where it depends on
-        y alone too."""
-        names = {a.name for a in every}
+        y alone too, or where a condition may be what keeps a place inside its buffer."""
+        names, ranges = {a.name for a in every}, {a.name: (0, a.size - 1) for a in every}
+        chosen = any(isinstance(node, Apply) and node.operator == "select" for node in walk(part))
         places: dict[Affine, Axis] = {}
         for load in (node for node in walk(part) if isinstance(node, Load)):
             for entry, own in zip(load.index, self.axes[load.buffer], strict=True):
-                if isinstance(entry, Affine) and entry.axes() <= names and _composed(entry):
+                if isinstance(entry, Affine) and entry.axes() <= names and len(entry.terms) > 1:
+                    first, last = entry.bounds(ranges)
+                    if chosen and (own.symbol or first < 0 or last >= own.size):
+                        return None
                     made = Axis(f"{own.name}.at{len(places)}", own.size, own.symbol)
                     if places.setdefault(entry, made).size != own.size:
                         return None
@@ -253,10 +257,6 @@ class _Own:
     part: Expression
     axes: tuple[Axis, ...]
     places: dict[str, Affine]
-
-
-def _composed(entry: Affine) -> bool:
-    return len(entry.terms) > 1 or bool(entry.terms and entry != axis(str(entry.terms[0][0])))
 
 
 def _placed(node: Expression, names: dict[Affine, Affine]) -> Expression | None:
