@@ -126,24 +126,25 @@ class _Maker:
         """Whether what is more than a load pays when it is computed ahead, outside of the guards,
         and can be."""
         every = (*kernel.axes, *fold.axes)
-        own = self._own(part, every)
+        own = self._own(part, every, (*kernel.where, *fold.where))
         if own is None or not _movable(part):
             return False
         inside = _free(part, fold.where) or self._inside(own.part, own.axes)
         size = prod(a.size for a in own.axes)
         return inside and size * WORTH <= prod(a.size for a in every)
 
-    def _own(self, part: Expression, every: tuple[Axis, ...]) -> _Own | None:
+    def _own(
+        self, part: Expression, every: tuple[Axis, ...], where: tuple[Guard, ...]
+    ) -> _Own | None:
         """A part over axes of its own, places such as y + ky among them; None where it depends on
-        y alone too, or where a condition may be what keeps a place inside its buffer."""
-        names, ranges = {a.name for a in every}, {a.name: (0, a.size - 1) for a in every}
+        y alone too, or where its own condition may be what keeps a place inside its buffer."""
+        names = {a.name for a in every}
         chosen = any(isinstance(node, Apply) and node.operator == "select" for node in walk(part))
         places: dict[Affine, Axis] = {}
         for load in (node for node in walk(part) if isinstance(node, Load)):
             for entry, own in zip(load.index, self.axes[load.buffer], strict=True):
                 if isinstance(entry, Affine) and entry.axes() <= names and len(entry.terms) > 1:
-                    first, last = entry.bounds(ranges)
-                    if chosen and (own.symbol or first < 0 or last >= own.size):
+                    if chosen and not _surely_inside(entry, own, every, where):
                         return None
                     made = Axis(f"{own.name}.at{len(places)}", own.size, own.symbol)
                     if places.setdefault(entry, made).size != own.size:
@@ -186,7 +187,7 @@ class _Maker:
     def _as_load(self, part: Expression, kernel: Kernel, fold: Fold) -> Expression:
         if _simple(part):
             return part
-        own = self._own(part, (*kernel.axes, *fold.axes))
+        own = self._own(part, (*kernel.axes, *fold.axes), (*kernel.where, *fold.where))
         assert own is not None
         stored = self._stored("factor", own.axes, own.part, kernel, ())
         return substitute_axes(stored, own.places)
@@ -257,6 +258,19 @@ class _Own:
     part: Expression
     axes: tuple[Axis, ...]
     places: dict[str, Affine]
+
+
+def _surely_inside(
+    entry: Affine, own: Axis, every: tuple[Axis, ...], where: tuple[Guard, ...]
+) -> bool:
+    """Whether a place is one of an axis' wherever all guards hold, however few steps a call has."""
+    ranges = {a.name: (0, a.size - 1) for a in every}
+
+    def holds(index: Affine) -> bool:
+        rests = [index, *(index - guard.index for guard in where if not guard.modulus)]
+        return any(rest.bounds(ranges)[0] >= 0 for rest in rests)
+
+    return own.symbol is None and holds(entry) and holds(-entry + (own.size - 1))
 
 
 def _placed(node: Expression, names: dict[Affine, Affine]) -> Expression | None:
