@@ -84,12 +84,21 @@ class _Packer:
         inside: list[Item] = []
         for item in loop.items:
             for made in self._item(item):
-                free = isinstance(made, Kernel) and _free(made, written)
+                free = isinstance(made, Kernel) and self._free(made, written)
                 (outside if free else inside).append(made)
         self.fresh = {s: p for s, p in self.fresh.items() if s.split(" ")[0] not in written}
         if isinstance(loop, Group):
             self._make_private(tuple(inside))
         return [*outside, replace(loop, items=tuple(inside))]
+
+    def _free(self, kernel: Kernel, written: set[str]) -> bool:
+        """Whether this is a copy of a factor that can stand in front of a loop that writes some
+        buffers; what is copied back where it belongs follows the sum."""
+        source, own = _copied(kernel), {a.name for a in kernel.axes}
+        if source is None or source in written or kernel.writes[0].buffer not in self.scratch:
+            return False
+        index = (entry for write in kernel.writes for entry in write.index)
+        return not any(entry.axes() - own for entry in index if isinstance(entry, Affine))
 
     def _make_private(self, items: tuple[Item, ...]) -> None:
         for kernel in kernels(items):
@@ -259,11 +268,3 @@ def _copied(kernel: Kernel) -> str | None:
             return buffer
         case _:
             return None
-
-
-def _free(kernel: Kernel, written: set[str]) -> bool:
-    """Whether this is a copy that can stand in front of a loop that writes some buffers."""
-    source, own = _copied(kernel), {a.name for a in kernel.axes}
-    index = (entry for write in kernel.writes for entry in write.index)
-    moving = any(entry.axes() - own for entry in index if isinstance(entry, Affine))
-    return source is not None and source not in written and not moving
