@@ -113,12 +113,14 @@ def explain(broken: Break) -> Slip:
 
 
 def stray_closer(b: Break) -> Slip | None:
+    """A slip for a `}` where a statement would begin."""
     if b.place == b.begin and b.here.kind == "RBRACE":
         return b.slip("E0103", "this `}` closes nothing", help="remove it, or add the `{`")
     return None
 
 
 def stray_opener(b: Break) -> Slip | None:
+    """A slip for a `{` behind no head of a block."""
     if b.here.kind == "LBRACE" and "LBRACE" not in b.accepted and b.before.kind not in DANGLING:
         words = _listed([word for word, kind in sorted(b.words.items()) if kind in HEADED])
         help = f"a block follows a head: {words}" if words else "remove it"
@@ -127,6 +129,7 @@ def stray_opener(b: Break) -> Slip | None:
 
 
 def foreign_comment(b: Break) -> Slip | None:
+    """A slip for a line that begins like a comment of another language."""
     if b.place == b.begin and b.here.text in {"//", "/", "*", "-"}:
         return b.slip(
             "E0100", f"`{b.here.text}` begins no statement", help="comments begin with `#`"
@@ -187,6 +190,7 @@ def unbound_value(b: Break) -> Slip | None:
 
 
 def assigned_in_layer(b: Break) -> Slip | None:
+    """A slip for `+=` and the like where only `=` binds."""
     if b.here.kind == "ASSIGN" and b.accepted & {"EQUAL"}:
         help = "bind a new name with `=`; a running value changes by `update`"
         message = f"`{b.here.text}` works on the locals of a neuron or solver"
@@ -195,6 +199,7 @@ def assigned_in_layer(b: Break) -> Slip | None:
 
 
 def single_equal(b: Break) -> Slip | None:
+    """A slip for `=` where `==` was meant, and the other way round."""
     if b.here.kind == "EQUAL" and "COMPARE" in b.accepted:
         return b.slip("E0100", "expected a comparison, found `=`", help="compare with `==`")
     if b.here.text == "==" and "EQUAL" in b.accepted:
@@ -213,6 +218,7 @@ def dangling(b: Break) -> Slip | None:
 
 
 def python_conditional(b: Break) -> Slip | None:
+    """A slip for an `if` that stands as in Python, or bare inside an expression."""
     if b.here.kind != "IF":
         return None
     if b.before.kind in INFIX | {"NOT"}:
@@ -223,6 +229,7 @@ def python_conditional(b: Break) -> Slip | None:
 
 
 def chained_comparison(b: Break) -> Slip | None:
+    """A slip for the second sign of `a < b < c`."""
     if b.here.kind == "COMPARE" and "AND" in b.accepted:
         help = f"write `a {b.here.text} b and b {b.here.text} c`"
         return b.slip("E0100", "comparisons cannot be chained", help=help)
@@ -230,6 +237,7 @@ def chained_comparison(b: Break) -> Slip | None:
 
 
 def reserved_name(b: Break) -> Slip | None:
+    """A slip for a word of the language where a name is wanted."""
     operand = {"NUMBER", "LPAR"} <= b.accepted
     if b.here.kind in RESERVED and "NAME" in b.accepted and not operand:
         help = f"choose another, such as `{b.here.text}_`"
@@ -238,6 +246,7 @@ def reserved_name(b: Break) -> Slip | None:
 
 
 def bare_point(b: Break) -> Slip | None:
+    """A slip for a number such as `.5` or `1.`."""
     near = {b.before.kind, b.after.kind}
     if b.here.kind == "DOT" and "NUMBER" in near and "LPAR" in b.accepted:
         return b.slip("E0100", "a number begins with a digit", help=f"write `0.{b.after.text}`")
@@ -250,6 +259,7 @@ def bare_point(b: Break) -> Slip | None:
 
 
 def empty_brackets(b: Break) -> Slip | None:
+    """A slip for `x[]`."""
     if b.here.kind == "RSQB" and b.before.kind == "LSQB":
         help = "leave the brackets out, or write `[...]` for everything"
         return b.slip("E0100", "nothing stands between these brackets", help=help)
