@@ -91,42 +91,74 @@ def simple(gradient: Expression) -> bool:
 
 def _rule(expression: Expression) -> Expression | None:
     match expression:
-        case Apply("mul", (Number(0.0), _)) | Apply("mul", (_, Number(0.0))):
-            return ZERO
-        case Apply("div", (Number(0.0), _)):
-            return ZERO
+        case Apply("mul", (a, b)):
+            return _multiplied(a, b)
+        case Apply("div", (a, b)):
+            return _divided(a, b)
         case Apply("neg", (Number(0.0),)):
             return ZERO
-        case Apply("mul", (Apply("neg", (a,)), b)) | Apply("mul", (a, Apply("neg", (b,)))):
-            return Apply("neg", (Apply("mul", (a, b)),))
-        case Apply("div", (Apply("neg", (a,)), b)):
-            return Apply("neg", (Apply("div", (a, b)),))
-        case Apply("add", (a, Apply("neg", (b,)))) | Apply("add", (Apply("neg", (b,)), a)):
-            return Apply("sub", (a, b))
-        case Apply("sub", (a, Apply("neg", (b,)))):
-            return Apply("add", (a, b))
-        case Apply("sub", (a, b)) if a == b:
-            return ZERO
-        case Apply("mul", (Apply("div", (a, b)), c)) if b == c:
-            return a
-        case Apply("mul", (c, Apply("div", (a, b)))) if b == c:
-            return a
-        case Apply("mul", (Number(a), Apply("mul", (Number(b), c)))):
-            return Apply("mul", (Number(a * b), c))
-        case Apply("mul", (a, Number() as b)) if not isinstance(a, Number):
-            return Apply("mul", (b, a))
-        case Apply("mul", (a, Apply("mul", (Number() as b, c)))):
-            return Apply("mul", (b, Apply("mul", (a, c))))
-        case Apply("mul", (a, Apply("div", (Number(1.0), b)))):
-            return Apply("div", (a, b))
-        case Apply("add", (Apply("select", (c, a, Number(0.0))), Apply("select", (d, z, b)))) if (
-            c == d and z == ZERO
-        ):
-            return Apply("select", (c, a, b))
+        case Apply("add", (a, b)):
+            return _added(a, b)
+        case Apply("sub", (a, b)):
+            return _subtracted(a, b)
         case Fold("sum", _, body, _):
             return _outside(expression, body)
         case _:
             return None
+
+
+def _multiplied(left: Expression, right: Expression) -> Expression | None:
+    """Signs and zeros go outside, what cancels goes away, numbers go to the front."""
+    match left, right:
+        case (Number(0.0), _) | (_, Number(0.0)):
+            return ZERO
+        case (Apply("neg", (a,)), b) | (a, Apply("neg", (b,))):
+            return Apply("neg", (Apply("mul", (a, b)),))
+        case (Apply("div", (a, b)), c) if b == c:
+            return a
+        case (c, Apply("div", (a, b))) if b == c:
+            return a
+        case (Number(a), Apply("mul", (Number(b), c))):
+            return Apply("mul", (Number(a * b), c))
+        case (a, Number() as b) if not isinstance(a, Number):
+            return Apply("mul", (b, a))
+        case (a, Apply("mul", (Number() as b, c))):
+            return Apply("mul", (b, Apply("mul", (a, c))))
+        case (a, Apply("div", (Number(1.0), b))):
+            return Apply("div", (a, b))
+        case _:
+            return None
+
+
+def _divided(left: Expression, right: Expression) -> Expression | None:
+    match left:
+        case Number(0.0):
+            return ZERO
+        case Apply("neg", (a,)):
+            return Apply("neg", (Apply("div", (a, right)),))
+        case _:
+            return None
+
+
+def _added(left: Expression, right: Expression) -> Expression | None:
+    """A difference for a negative term, one choice for two of the same condition."""
+    match left, right:
+        case (a, Apply("neg", (b,))) | (Apply("neg", (b,)), a):
+            return Apply("sub", (a, b))
+        case (Apply("select", (c, a, Number(0.0))), Apply("select", (d, z, b))) if (
+            c == d and z == ZERO
+        ):
+            return Apply("select", (c, a, b))
+        case _:
+            return None
+
+
+def _subtracted(left: Expression, right: Expression) -> Expression | None:
+    match right:
+        case Apply("neg", (b,)):
+            return Apply("add", (left, b))
+        case _:
+            return ZERO if left == right else None
 
 
 def _outside(fold: Fold, body: Expression) -> Expression | None:
