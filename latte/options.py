@@ -1,6 +1,6 @@
 """Where things are and what the environment says: the only place that reads it.
 
-In: environment variables, the place of this file.  Out: folders and one frozen `Options`.
+In: environment variables, the place of this file.  Out: folders, cores, one frozen `Options`.
 
     LATTE_CACHE=off latte train ...   ->   options().cache is None
 """
@@ -43,6 +43,11 @@ def options() -> Options:
     )
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def stdlib_folder() -> Path:
     """The folder of the standard library: inside an installed package, beside it in a checkout."""
     inside = PACKAGE / "stdlib"
@@ -79,7 +84,7 @@ def _threads() -> int:
         return int(told)
     ranks = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", "1")
     local = int(ranks) if ranks.isdecimal() else 1
-    return max(1, len(os.sched_getaffinity(0)) // max(1, local))
+    return max(1, cores() // max(1, local))
 
 
 def _color() -> bool | None:

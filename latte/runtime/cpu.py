@@ -11,7 +11,6 @@ parameters alone is computed when those have changed.
 from __future__ import annotations
 
 import ctypes
-import os
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from latte.compiler.ir import LASTING, LOSS, Buffer, Phase, Program, commit, ker
 from latte.compiler.machine import Machine, host
 from latte.compiler.plan_memory import buffer_bytes, is_transient
 from latte.compiler.vector import FIRST_SCALAR, fault_slot
+from latte.options import cores
 from latte.runtime import arrays
 from latte.runtime.arrays import Array, Place
 from latte.runtime.backend import Span
@@ -289,5 +289,5 @@ def _barrier(threads: int) -> NDArray[np.int64]:
     address = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
     assert address is not None
     words[YIELD] = address
-    words[PATIENCE] = SPINS if threads <= len(os.sched_getaffinity(0)) else 0
+    words[PATIENCE] = SPINS if threads <= cores() else 0
     return words

@@ -31,7 +31,7 @@ from typing import IO, TYPE_CHECKING
 from weakref import WeakSet
 
 from latte.compiler.machine import Machine
-from latte.options import PACKAGE
+from latte.options import PACKAGE, cores
 
 if TYPE_CHECKING:
     from latte.runtime.making import Lower, Order
@@ -57,8 +57,7 @@ class Processes:
     def __init__(self, lower: Lower, machine: Machine, threads: int) -> None:
         name = f"{lower.__module__}:{lower.__qualname__}"
         able = _is_python() and _named(name) is lower
-        cores = min(threads, len(os.sched_getaffinity(0)))
-        self._most = min(cores - 1, MOST) if able else 0
+        self._most = min(threads - 1, cores() - 1, MOST) if able else 0
         known = {**asdict(machine), "flags": sorted(machine.flags)}
         self._work = json.dumps((os.getpid(), name, known))
         self._orders: list[Order] = []

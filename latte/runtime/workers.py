@@ -23,6 +23,7 @@ import numpy as np
 
 from latte.codegen import llvm_workers as words
 from latte.compiler.machine import host
+from latte.options import cores
 from latte.runtime.arrays import allocate
 from latte.runtime.cache import Cache
 from latte.runtime.jit import Jit
@@ -117,7 +118,7 @@ class _Crew:
                     pass
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            crowded = len(self._helpers) >= len(os.sched_getaffinity(0))
+            crowded = len(self._helpers) >= cores()
             self._pool[words.PATIENCE] = 0 if crowded else words.SPINS
 
     def _start(self) -> bool:
