@@ -6,9 +6,9 @@ In: orders.  Out: what the others made of some of them, by number.
 
 The orders are in one file that all may read, and each process writes a file of its own, so that
 none waits for another. They are begun as programs, not forked, hence know nothing of this process's
-threads; they need nothing of it but its paths, and end with it. One that cannot begin, or fails,
-leaves its orders to whoever looks at what is missing in the end. The pipe ends when nobody can
-write to it, hence a child that some other thread forks meanwhile lets go of it.
+threads; they need nothing of it but its paths, and end with it. One that cannot begin, fails, or
+hangs leaves its orders to whoever looks at what is missing in the end. The pipe ends when nobody
+can write to it, hence a child that some other thread forks meanwhile lets go of it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from importlib import import_module
 from pathlib import Path
 from struct import Struct
 from tempfile import TemporaryFile
+from threading import Timer
 from typing import IO, TYPE_CHECKING
 from weakref import WeakSet
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 EACH = 16  # orders that are worth a process: about 0.2 s to begin it, 0.02 s for an order
 MOST = 7  # others: each takes 0.1 GB
+LONGEST = 30.0  # seconds that others are waited for in the end, each with one order at most
 PLACE = Struct("<QII")  # of an order in the file: its first byte, its size; its number
 
 BEGIN = """
@@ -48,7 +50,7 @@ from latte.runtime.processes import serve
 serve(*map(int, sys.argv[1:4]), sys.argv[4])
 """
 
-AT_WORK: WeakSet[Processes] = WeakSet()
+AT_WORK: WeakSet[Processes] = WeakSet()  # whose pipes a fork of this process lets go of
 
 
 class Processes:
@@ -89,9 +91,9 @@ class Processes:
         yield from self._untold
 
     def made(self) -> Iterator[tuple[int, bytes]]:
-        """What the others made, once they are done."""
-        for process, file in self._others:
-            process.wait()
+        """What the others made, once they are done, or were ended for taking too long."""
+        self._wait()
+        for _, file in self._others:
             file.seek(0)
             while len(line := file.readline().split()) == 2:
                 number, size = map(int, line)
@@ -100,8 +102,8 @@ class Processes:
 
     def close(self) -> None:
         """Ends those that are still at work."""
+        self._end()
         for process, file in self._others:
-            process.kill()
             process.wait()
             file.close()
         for end in self._pipe:
@@ -116,6 +118,20 @@ class Processes:
             with suppress(OSError):  # closed while this one was forked
                 os.close(end)
         self._pipe = []
+
+    def _wait(self) -> None:
+        """Until the last one is gone, in whatever way."""
+        late = Timer(LONGEST, self._end)  # `wait` with a limit would look only now and then
+        late.start()
+        try:
+            for process, _ in self._others:
+                process.wait()
+        finally:
+            late.cancel()
+
+    def _end(self) -> None:
+        for process, _ in self._others:
+            process.kill()
 
     def _begin(self) -> None:
         if self._told is None:

@@ -87,6 +87,21 @@ def test_what_others_leave_is_made_here(
     assert dict(make(orders, build.lower_kernel, host(), 2)) == expected
 
 
+def test_what_others_never_end_is_made_here(
+    orders: list[Order], expected: dict[Order, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hasty(self: Processes) -> Iterator[int]:
+        os.close(self._pipe.pop())
+        yield from self._untold
+
+    monkeypatch.setattr(Processes, "mine", hasty)
+    monkeypatch.setattr(processes, "BEGIN", "import time; time.sleep(600)")
+    monkeypatch.setattr(processes, "LONGEST", 0.1)
+    here = counted(monkeypatch)
+    assert dict(make(orders, build.lower_kernel, host(), 2)) == expected
+    assert here == orders
+
+
 def test_where_a_file_has_no_room_all_is_made_here(
     orders: list[Order], expected: dict[Order, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
