@@ -12,7 +12,7 @@ search that ends early, by time or by Ctrl-C, goes on next time where it stopped
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
@@ -111,27 +111,18 @@ def search(
     jit = Jit(machine, cache, threads)
     parts = list(_parts(program, phases, machine))
     known = {p.fingerprint: _resumed(state, jit.search(p.fingerprint)) for p, state in parts}
-    begun = perf_counter()
-
-    def late(name: str) -> bool:
-        gone = perf_counter() - begun
-        if tell is not None:
-            tell(min(1.0, gone / seconds), name)
-        return gone > seconds
-
+    clock = _Clock(seconds, tell)
     with suppress(KeyboardInterrupt):
-        for limit in (FIRST, MOST):
-            for part, _ in parts:
-                before = known[part.fingerprint]
-                if before.tried >= min(limit, before.variants) or late(before.kernel):
-                    continue
-                trial = Trial(part, lower, threads=threads, cache=cache, machine=machine)
-                for state in trial.improve(before, limit):
-                    known[part.fingerprint] = state
-                    jit.note_search(part.fingerprint, _noted(state))
-                    if late(state.kernel):
-                        break
-                trial.close()
+        for part, limit in _turns([part for part, _ in parts], known):
+            if clock.late(known[part.fingerprint].kernel):
+                break
+            trial = Trial(part, lower, threads=threads, cache=cache, machine=machine)
+            for state in trial.improve(known[part.fingerprint], limit):
+                known[part.fingerprint] = state
+                jit.note_search(part.fingerprint, _noted(state))
+                if clock.late(state.kernel):
+                    break
+            trial.close()
     return Summary(tuple(known.values())), {name: state.best for name, state in known.items()}
 
 
@@ -197,6 +188,32 @@ class Trial(Native):
                 memory[: memory.size // 4 * 4].view(np.float32)[:] = np.resize(
                     some, memory.size // 4
                 )
+
+
+class _Clock:
+    """Tells how much of a search is done, and knows when its time is over."""
+
+    def __init__(self, seconds: float, tell: Tell | None) -> None:
+        self._seconds = seconds
+        self._tell = tell
+        self._begun = perf_counter()
+
+    def late(self, kernel: str) -> bool:
+        """Whether the time is over, with this kernel at hand."""
+        gone = perf_counter() - self._begun
+        if self._tell is not None:
+            self._tell(min(1.0, gone / self._seconds), kernel)
+        return gone > self._seconds
+
+
+def _turns(parts: Sequence[Alone], known: Mapping[str, Tuned]) -> Iterator[tuple[Alone, int]]:
+    """Kernels with variants that were not tried yet, and how many to try: a few of each kernel,
+    then all of each."""
+    for limit in (FIRST, MOST):
+        for part in parts:
+            state = known[part.fingerprint]
+            if state.tried < min(limit, state.variants):
+                yield part, limit
 
 
 def _parts(
