@@ -109,24 +109,14 @@ def train(
     data: Data,
     *,
     test: Data | None = None,
-    epochs: int | None = None,
-    batch: int | None = None,
-    rate: float | None = None,
-    seed: int = 0,
-    winograd: bool = True,
-    no_fuse: Iterable[str] = (),
-    tune: float = 0.0,
-    target_cpu: str | None = None,
-    threads: int | None = None,
-    target: str = "cpu",
+    epochs: int | None = None, batch: int | None = None, rate: float | None = None, seed: int = 0,
+    winograd: bool = True, no_fuse: Iterable[str] = (), tune: float = 0.0,
+    target_cpu: str | None = None, threads: int | None = None, target: str = "cpu",
     time: int | None = None,
-    save: str | Path | None = None,
-    save_every: int | None = None,
-    resume: str | Path | None = None,
-    run: str | Path | None = None,
-    on_epoch: Callable[[Epoch], object] | None = None,
-    listeners: Sequence[Listener] = (),
-) -> History:
+    save: str | Path | None = None, save_every: int | None = None,
+    resume: str | Path | None = None, run: str | Path | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None, listeners: Sequence[Listener] = (),
+) -> History:  # fmt: skip
     """Train a net and return the history, one record for each epoch.
 
     `data` and `test` are a SPEC (`mnist:DIR`), arrays by name, or a `Dataset`; a SPEC with a test
@@ -138,35 +128,23 @@ def train(
     Raises LatteError (data that does not fit, E0956 where the loss is no longer a number), and
     KeyboardInterrupt after Ctrl-C, with a checkpoint saved if `save` was given.
     """
-    inputs = net.elaborated.inputs
-    feed, tested = _open(data, test, inputs, time)
-    logs = [Log(Path(run) / "log.jsonl")] if run else []
-    listener = Together((*listeners, *logs))
-    if save:
-        check_writable(Path(save))
+    feed, tested = _open(data, test, net.elaborated.inputs, time)
+    listener = _heard(listeners, run)
+    folder = _folder(save)
     place = _resumed(resume, listener)
-    before = read_position(place) if place else None
-    size = batch or (before.batch if before else net.training.batch)
-    seed = before.seed if before else seed
+    before = read_position(place) if place else Position(seed=seed, batch=net.training.batch)
+    size = min(batch or before.batch, len(feed))
     exe = net.compile(
-        min(size, len(feed)),
-        target=target,
-        threads=threads,
-        time=time or feed.steps,
-        seed=seed,
-        winograd=winograd,
-        no_fuse=no_fuse,
-        tune=tune,
-        target_cpu=target_cpu,
-    )
+        size, target=target, threads=threads, time=time or feed.steps, seed=before.seed,
+        winograd=winograd, no_fuse=no_fuse, tune=tune, target_cpu=target_cpu,
+    )  # fmt: skip
     if rate is not None:
         exe.set_hyper("rate", rate)
-    start = read_checkpoint(place, exe) if place else Position()
     job = Job(
-        exe, feed, tested, net.training.epochs if epochs is None else epochs, min(size, len(feed)),
-        seed, listener, Path(save) if save else None, save_every, on_epoch,
+        exe, feed, tested, net.training.epochs if epochs is None else epochs, size,
+        before.seed, listener, folder, save_every, on_epoch,
     )  # fmt: skip
-    return _run(job, _checked(job, start), net.elaborated.name)
+    return _run(job, _start(job, place), net.elaborated.name)
 
 
 def evaluate(exe: Executable, data: Fitted, batch: int) -> dict[str, float]:
@@ -209,6 +187,20 @@ def open_any(data: Data, inputs: Sequence[Any], steps: int | None = None) -> Fit
     return fit(data, inputs, "the given data")
 
 
+def _heard(listeners: Sequence[Listener], run: str | Path | None) -> Listener:
+    """All who are told of the run, its log among them."""
+    logs = [Log(Path(run) / "log.jsonl")] if run else []
+    return Together((*listeners, *logs))
+
+
+def _folder(save: str | Path | None) -> Path | None:
+    """Where checkpoints go, made if it was not there. Raises E0955."""
+    if not save:
+        return None
+    check_writable(Path(save))
+    return Path(save)
+
+
 def _resumed(resume: str | Path | None, listener: Listener) -> Path | None:
     """The newest whole checkpoint; damaged ones are told of and passed over."""
     if resume is None:
@@ -219,8 +211,10 @@ def _resumed(resume: str | Path | None, listener: Listener) -> Path | None:
     return place
 
 
-def _checked(job: Job, start: Position) -> Position:
-    """A resumed run must cut the same data into the same batches. Raises E0954."""
+def _start(job: Job, place: Path | None) -> Position:
+    """Where the run begins; one that goes on from a checkpoint gets its weights back, and must cut
+    the same data into the same batches. Raises E0954."""
+    start = read_checkpoint(place, job.exe) if place else Position()
     for what, now, then in (
         ("items in a batch", job.batch, start.batch),
         ("items", len(job.data), start.items),
@@ -243,14 +237,7 @@ def _run(job: Job, start: Position, name: str) -> History:
             while start.epoch < job.epochs:
                 epoch = _epoch(job, loader, start, asked)
                 done.append(epoch)
-                start = replace(
-                    start,
-                    epoch=start.epoch + 1,
-                    batches=0,
-                    step=job.exe.step_count,
-                    sums={},
-                    weight=0,
-                )
+                start = _next(start, job.exe.step_count)
                 job.listener.epoch(epoch)
                 if job.folder:
                     write_checkpoint(job.folder, job.exe, start)
@@ -259,6 +246,11 @@ def _run(job: Job, start: Position, name: str) -> History:
     finally:
         job.listener.stop()
     return History(tuple(done), job.exe)
+
+
+def _next(done: Position, step: int) -> Position:
+    """Where the next epoch begins."""
+    return replace(done, epoch=done.epoch + 1, batches=0, step=step, sums={}, weight=0)
 
 
 def _epoch(job: Job, loader: Loader, start: Position, asked: Interruption) -> Epoch:
