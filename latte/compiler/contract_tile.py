@@ -156,6 +156,7 @@ def guarded(contraction: Contraction, name: str) -> bool:
 
 
 def vectors_of(lane: Axis, machine: Machine) -> int:
+    """How many vectors the lanes fill, the last one perhaps in part."""
     return -(-lane.size // machine.width)
 
 

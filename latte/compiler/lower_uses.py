@@ -59,6 +59,7 @@ def expressions(kernel: Kernel) -> Iterator[Expression]:
 
 
 def all_folds(kernel: Kernel) -> list[Fold]:
+    """All folds of a kernel, those inside others too."""
     return [node for root in expressions(kernel) for node in walk(root) if isinstance(node, Fold)]
 
 

@@ -8,11 +8,12 @@ chooses tiles, so that a test can ask for the code of a machine that it does not
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+
+from latte.options import cores
 
 CPUINFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -59,9 +60,7 @@ def host() -> Machine:
     width, registers = _vectors(architecture, flags)
     l1, l2, l3 = _caches()
     fma = "fma" in flags or architecture == "aarch64"
-    return Machine(
-        architecture, width, registers, fma, l1, l2, l3, flags, len(os.sched_getaffinity(0))
-    )
+    return Machine(architecture, width, registers, fma, l1, l2, l3, flags, cores())
 
 
 # Levels of the x86-64 psABI: lanes of floats, vector registers, fused multiply-add

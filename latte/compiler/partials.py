@@ -19,10 +19,12 @@ Partial = Callable[..., tuple[Expression, ...]]
 
 
 def apply(name: str, *operands: Expression) -> Expression:
+    """A primitive of operands."""
     return Apply(name, operands)  # type: ignore[arg-type]
 
 
 def times(*factors: Expression) -> Expression:
+    """The product of all factors."""
     result = factors[0]
     for factor in factors[1:]:
         result = Apply("mul", (result, factor))
@@ -30,14 +32,17 @@ def times(*factors: Expression) -> Expression:
 
 
 def over(above: Expression, below: Expression) -> Expression:
+    """above / below"""
     return Apply("div", (above, below))
 
 
 def minus(a: Expression, b: Expression) -> Expression:
+    """a - b"""
     return Apply("sub", (a, b))
 
 
 def negative(a: Expression) -> Expression:
+    """-a"""
     return Apply("neg", (a,))
 
 
