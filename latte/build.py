@@ -18,7 +18,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from latte.errors import Collector, LatteError, Source, fail
+from latte.errors import Collector, LatteError, Source, did_you_mean, fail
 from latte.options import Options, options
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class Made:
     name: str = ""
 
 
-LATER = {"cuda": "CUDA is not in this build", "gpu": "CUDA is not in this build"}
+TARGETS = ("cpu", "interp")
+LATER = ("cuda", "gpu")
 
 
 def read_file(path: str | Path, extra: tuple[Source, ...] = ()) -> Definitions:
@@ -109,6 +110,16 @@ def chosen(definitions: Definitions, net: str | None) -> str:
     return elaboration.chosen(definitions, net).name.text
 
 
+def arguments(definitions: Definitions, net: str | None) -> tuple[str, ...]:
+    """What can be set from outside: the net's arguments, and constants. Raises LatteError."""
+    from latte.compiler import elaborate as elaboration
+    from latte.lang import ast
+
+    node = elaboration.chosen(definitions, net)
+    formals = (formal.name.text for formal in node.formals)
+    return (*formals, *definitions.names(ast.Const, node.span.source))
+
+
 def elaborate(definitions: Definitions, net: str | None, arguments: Mapping[str, Scalar]) -> Net:
     """One net of a specification with the values of its arguments. Raises LatteError."""
     from latte.compiler import elaborate as elaboration
@@ -132,7 +143,8 @@ def compile_net(
 ) -> Executable:
     """An Executable; its phases compile when first run.
 
-    Raises LatteError: E0913 for a target, mode, batch, time or kind of fusion that cannot be.
+    Raises LatteError: E0913 for a target, mode, batch, time or kind of fusion that cannot be,
+    E0950 for a target that is promised.
     """
     made = make(net, wanted)
     return executable(made, wanted, text=text, threads=threads, seed=seed)
@@ -151,7 +163,7 @@ def _made(net: Net, wanted: Wanted) -> Made:
 
     batch = net.training.batch if wanted.batch is None else wanted.batch
     _check_whole(batch=batch)
-    steps, mode, target = _steps(net, wanted.time), _mode(wanted.mode), _target(wanted.target)
+    steps, mode, target = _steps(net, wanted.time), _mode(wanted.mode), target_of(wanted.target)
     what = choices(net, keep=wanted.keep, winograd=wanted.winograd, no_fuse=wanted.no_fuse)
     program = program_of(net, batch=batch, time=steps, mode=mode, keep=wanted.keep)
     passed = program if target == "interp" else optimize(program, machine(wanted), what)
@@ -210,7 +222,7 @@ def lower_kernel(
 
 
 def _backend(made: Made, wanted: Wanted, threads: int, now: Options) -> Backend:
-    if _target(wanted.target) == "interp":
+    if target_of(wanted.target) == "interp":
         from latte.runtime.backend import Interpreted
 
         return Interpreted(made.program)
@@ -223,12 +235,15 @@ def _backend(made: Made, wanted: Wanted, threads: int, now: Options) -> Backend:
     )  # fmt: skip
 
 
-def _target(target: str) -> Target:
-    if target in LATER:
-        fail("E0913", LATER[target], help='targets are "cpu" and "interp"')
-    if target == "cpu" or target == "interp":
-        return target  # type: ignore[return-value]
-    fail("E0913", f"there is no target `{target}`", help='targets are "cpu" and "interp"')
+def target_of(name: str) -> Target:
+    """A target by its name. Raises E0950 for one that is promised, E0913 for what is none."""
+    if name in TARGETS:
+        return name  # type: ignore[return-value]
+    if str(name).lower() in LATER:
+        hint = 'leave it out for "cpu"; the other target is "interp", the slow oracle'
+        fail("E0950", f"the target `{name}` is not in this build: it has no GPU code", help=hint)
+    hint = did_you_mean(str(name), TARGETS) or 'targets are "cpu" and "interp"'
+    fail("E0913", f"there is no target `{name}`", help=hint)
 
 
 def machine(wanted: Wanted) -> Machine:
@@ -237,7 +252,7 @@ def machine(wanted: Wanted) -> Machine:
 
     if wanted.target_cpu is None:
         return host()
-    if wanted.target_cpu not in LEVELS:
+    if wanted.target_cpu not in tuple(LEVELS):
         fail(
             "E0913", f"there is no CPU `{wanted.target_cpu}`", help=f"known are {', '.join(LEVELS)}"
         )

@@ -11,6 +11,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from latte.errors import fail
+
 __version__ = "0.1.0"
 
 PACKAGE = Path(__file__).resolve().parent
@@ -33,12 +35,12 @@ class Options:
 
 
 def options() -> Options:
-    """The options of this process, read from the environment now."""
+    """The options of this process, read from the environment now. Raises LatteError E0914."""
     return Options(
         cache=_cache(),
         threads=_threads(),
-        color=_color(),
-        debug=_switch("LATTE_DEBUG"),
+        color=color(),
+        debug=debug(),
         guard=_switch("LATTE_GUARD"),
     )
 
@@ -79,18 +81,31 @@ def _cache() -> Path | None:
 
 def _threads() -> int:
     """`LATTE_THREADS`, else the cores this process may use, shared with local MPI ranks."""
-    told = os.environ.get("LATTE_THREADS", "")
-    if told.isdecimal() and int(told) > 0:
-        return int(told)
+    told = os.environ.get("LATTE_THREADS", "").strip()
+    if told:
+        return _positive("LATTE_THREADS", told)
     ranks = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", "1")
     local = int(ranks) if ranks.isdecimal() else 1
     return max(1, cores() // max(1, local))
 
 
-def _color() -> bool | None:
+def _positive(name: str, told: str) -> int:
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    hint = f"give a number of workers, as in {name}=4, or unset it: one for each core"
+    fail("E0914", f"{name}={told} is not a whole number of at least 1", help=hint)
+
+
+def color() -> bool | None:
+    """The user's wish for colours: what shows an error asks for nothing else."""
     if os.environ.get("NO_COLOR"):
         return False
     return True if os.environ.get("FORCE_COLOR") else None
+
+
+def debug() -> bool:
+    """Whether `LATTE_DEBUG` asks for tracebacks."""
+    return _switch("LATTE_DEBUG")
 
 
 def _switch(name: str) -> bool:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from latte.build import target_of
 from latte.compiler.choices import FUSIONS
 from latte.compiler.machine import LEVELS
 from latte.errors import Diagnostic, LatteError, fail, render_all, to_json
-from latte.options import __version__, options
+from latte.options import __version__, color, debug
 
 if TYPE_CHECKING:
     from latte.model import Net
@@ -69,7 +70,7 @@ def tell(error: LatteError, form: str) -> None:
 
 def colored(stream: Any) -> bool:
     """Whether to write colours: the user's wish, else whether it is a terminal."""
-    wish = options().color
+    wish = color()
     return bool(stream.isatty()) if wish is None else wish
 
 
@@ -87,7 +88,7 @@ def _refused(problem: OSError) -> LatteError:
 
 def _report(problem: Exception) -> None:
     """A line for the user, and the traceback in a file for us."""
-    if options().debug:
+    if debug():
         traceback.print_exception(problem)
         return
     line = f"latte: internal error: {type(problem).__name__}: {problem}"
@@ -188,6 +189,7 @@ def compile_options(function: Function) -> Callable[..., Any]:
 
     @wraps(function)
     def gathered(**given: Any) -> Any:
+        target_of(given["target"])
         settings = Settings(**{name: given.pop(name) for name in names})
         return function(settings=settings, **given)
 

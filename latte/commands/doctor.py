@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from latte.commands.command import Command, json_option
+from latte.errors import LatteError
 from latte.options import PACKAGE, __version__, options, stdlib_folder
 
 LIBRARIES = ("numpy", "llvmlite", "islpy", "lark", "safetensors", "click", "rich")
@@ -40,6 +41,8 @@ def _told(ask: Callable[[], str]) -> str:
     """An answer, whatever happens: a doctor must not fall ill."""
     try:
         return ask()
+    except LatteError as problem:
+        return problem.diagnostics[0].concise()
     except Exception as problem:
         return f"unknown ({type(problem).__name__}: {problem})"
 

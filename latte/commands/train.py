@@ -19,7 +19,7 @@ from latte.commands.command import (
     net_argument,
     not_in_this_build,
 )
-from latte.options import options
+from latte.options import color
 
 if TYPE_CHECKING:
     from latte.model import Net
@@ -73,7 +73,7 @@ def listener() -> Listener:
     """A bar on a terminal, lines elsewhere."""
     from latte.runtime.progress import Bar, Lines
 
-    return Bar(sys.stderr, options().color) if sys.stderr.isatty() else Lines(sys.stderr)
+    return Bar(sys.stderr, color()) if sys.stderr.isatty() else Lines(sys.stderr)
 
 
 def result(history: History, as_json: bool) -> None:
