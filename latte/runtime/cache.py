@@ -5,7 +5,8 @@ In: a key (SHA-256 of all that decides a value) and bytes.  Out: the bytes again
 An entry is a file named by its key: one JSON line with the SHA-256 of the bytes, then the bytes.
 It is written beside and renamed, so that a reader sees all of it or nothing. Whoever can write to
 the folder could run code as its user; so it must be that user's own, and closed to others. A
-problem of any kind is told once and costs a compilation, never a result.
+problem of any kind is told once and costs a compilation, never a result. Where nothing can be
+written (a full disk, one that is read-only), what is there is read all the same.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Cache:
         self._stores = 0
         self._warned = False
         self._descriptor: int | None = None
+        self._stores_fail = False
         if folder is not None:
             try:
                 self._descriptor = _open_folder(folder)
@@ -64,8 +66,8 @@ class Cache:
         return entry
 
     def store(self, key: str, data: bytes) -> None:
-        """Keeps bytes under a key, if it can."""
-        if self._descriptor is None:
+        """Keeps bytes under a key, if it can; after a failure it tries no more."""
+        if self._descriptor is None or self._stores_fail:
             return
         try:
             _write(self._descriptor, key, data)
@@ -73,7 +75,8 @@ class Cache:
                 clean(self._descriptor, CAP)
             self._stores += 1
         except OSError as error:
-            self._give_up(str(error.strerror or error))
+            self._stores_fail = True
+            self._warn(str(error.strerror or error))
 
     def _give_up(self, why: str) -> None:
         """One warning; from then on everything is compiled in memory."""

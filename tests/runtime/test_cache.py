@@ -1,5 +1,6 @@
 """Compiled code on disk: found again, never trusted when it was touched, never in the way."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -79,6 +80,24 @@ def test_a_folder_that_cannot_be_made_costs_one_warning(tmp_path: Path) -> None:
         cache.store(NAME, b"code")
         assert cache.load(NAME) is None
     assert len(caught) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    Cache(folder).store(NAME, b"code")
+    monkeypatch.setattr("latte.runtime.cache._write", refused)
+    cache = Cache(folder)
+    with pytest.warns(RuntimeWarning, match="E0915.*Read-only file system"):
+        cache.store(key("other"), b"more")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cache.store(key("other"), b"more")
+        assert cache.load(NAME) == b"code"
+        assert cache.load(key("other")) is None
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
