@@ -39,6 +39,8 @@ class Span:
 class Backend(Protocol):
     """Runs the phases of one Program on one device, and owns its arrays."""
 
+    target: str
+
     def run(self, phase: str, now: Run) -> None:
         """Runs a phase; raises `interp.IndexOutOfRange` where the user's indices are wrong."""
 
@@ -71,6 +73,8 @@ class Backend(Protocol):
 
 class Interpreted:
     """`target="interp"`: NumPy in float64, every value kept."""
+
+    target = "interp"
 
     def __init__(self, program: Program) -> None:
         self._program = program

@@ -84,6 +84,8 @@ class Native:
     `known` is a name for this very Program, if there is one.
     """
 
+    target = "cpu"
+
     def __init__(
         self,
         program: Program,

@@ -26,7 +26,7 @@ from latte.runtime import weights
 from latte.runtime.backend import Backend
 from latte.runtime.carried import Carried
 from latte.runtime.contents import Contents
-from latte.runtime.feed import Feed, Feeder, Limits
+from latte.runtime.feed import Feed, Feeder, Limits, named
 from latte.runtime.hypers import Hypers
 from latte.runtime.nodes import find_node
 from latte.runtime.nonfinite import NonFinite, first_nonfinite
@@ -71,6 +71,10 @@ class Executable:
         self.solver_state = self._contents.stored("solver state", "state")
 
     # What it is
+
+    def __repr__(self) -> str:
+        what = f"batch {self.batch}, target {self.backend.target}, threads {self.threads}"
+        return f"<latte.Executable {self.net.name}: {what}, mode {self.mode}>"
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -151,10 +155,15 @@ class Executable:
         self._run_on("infer", inputs, lengths, carry)
         return self._outcome()
 
-    def predict(self, *, lengths: object = None, carry: bool = False, **inputs: object) -> Array:
-        """The output for any number of items; needs only the inputs that it depends on."""
+    def predict(
+        self, *unnamed: object, lengths: object = None, carry: bool = False, **inputs: object
+    ) -> Array:
+        """The output for any number of items; needs only the inputs that it depends on. Where that
+        is one, it needs no name."""
         if self.net.output is None:
             fail("E0909", "the net has no output: nothing is bound before its first loss")
+        if unnamed:
+            inputs = named(unnamed, inputs, self.net.inputs, self._contents.reads("predict"))
         whole = self._checked("predict", inputs, lengths)
         if carry:
             self._check_items(whole)

@@ -109,6 +109,23 @@ class Feeder:
         return Feed(arrays, items, steps, each_item)
 
 
+def named(
+    unnamed: Sequence[object],
+    given: Mapping[str, object],
+    inputs: Sequence[Input],
+    reads: frozenset[str],
+) -> dict[str, object]:
+    """What was given, by name: an array without one is the only input that is read. Raises
+    LatteError E0902 where that does not say which."""
+    needed = [declared.name for declared in inputs if declared.name in reads]
+    if len(unnamed) == len(needed) == 1 and needed[0] not in given:
+        return {**given, needed[0]: unnamed[0]}
+    told = " and ".join(f"`{name}`" for name in needed) or "no input"
+    found = "an array" if len(unnamed) == 1 else f"{len(unnamed)} arrays"
+    hint = f"write predict({', '.join(f'{name}=...' for name in needed)})"
+    fail("E0902", f"`predict` needs {told}, and was given {found} without a name", help=hint)
+
+
 def _kinds(given: Mapping[str, object]) -> dict[str, Kind | None]:
     """What decides whether arrays are right: names, types and shapes, which an array may change."""
     return {n: (v.dtype, v.shape) if type(v) is np.ndarray else None for n, v in given.items()}
