@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
-from latte import build
-from latte.errors import Source
+from latte import build, given
+from latte.errors import LatteError, Source
 from latte.lang.source import read_source, source_of
 from latte.recorder import Recorder, Scalar
 from latte.remember import Origin
@@ -128,6 +128,7 @@ class Net(Recorder):
         no_fuse: Iterable[str] = (),
         tune: float = 0.0,
         target_cpu: str | None = None,
+        **unknown: Never,
     ) -> Executable:
         """An executable for up to `batch` items (default: the train block's).
 
@@ -139,9 +140,10 @@ class Net(Recorder):
         instructions to those of a level: "x86-64", "x86-64-v3" (AVX2), "x86-64-v4" (AVX-512).
         Raises LatteError.
         """
-        wanted = build.Wanted(
-            batch, time, target, mode, tuple(keep), winograd, tuple(no_fuse), target_cpu
-        )
+        self._refuse(unknown)
+        kept, whole = given.names(keep, "`keep`"), given.names(no_fuse, "`no_fuse`")
+        given.number(tune, "`tune`")
+        wanted = build.Wanted(batch, time, target, mode, kept, winograd, whole, target_cpu)
         made = self._origin.made(wanted, lambda: build.make(self.elaborated, wanted))
         exe = build.executable(made, wanted, text=self.text(), threads=threads, seed=seed)
         if tune:
@@ -149,6 +151,16 @@ class Net(Recorder):
 
             tune_bar.tune(exe, tune)
         return exe
+
+    def _refuse(self, names: Iterable[str]) -> None:
+        """Raises LatteError E0415 for the first name that is no option of `compile`."""
+        for name in names:
+            chosen = build.chosen(self.definitions, self._chosen)
+            given.no_option(name, OPTIONS, self._parameters(), chosen)
+
+    def _parameters(self) -> tuple[str, ...]:
+        """What keywords of `latte.load` may set."""
+        return build.arguments(self.definitions, self._chosen)
 
     def text(self) -> str:
         """The `.latte` text of the net: as it was read, or as its calls equal."""
@@ -168,34 +180,31 @@ def load(path: str | Path, net: str | None = None, **arguments: Scalar) -> Net:
 
     Raises LatteError with every mistake found in the file.
     """
-    source = read_source(path)
+    if isinstance(path, Net):
+        given.loaded("`path`", "net")
+    source = read_source(given.file(path, "`path`"))
+    if net is not None:
+        given.text(net, "`net`")
     return Net.of(source, net, arguments, lambda extra: build.read_file(path, extra))
 
 
 def loads(text: str, net: str | None = None, **arguments: Scalar) -> Net:
     """A net from text."""
-    source = source_of(text)
+    source = source_of(given.text(text, "`text`"))
     return Net.of(source, net, arguments, lambda extra: build.read_text(text, "<text>", extra))
 
 
 def compile(path: str | Path, net: str | None = None, **options: object) -> Executable:
     """`latte.load(path, net).compile(...)`: options of `Net.compile`, and the net's arguments."""
-    known = {
-        "batch",
-        "target",
-        "threads",
-        "mode",
-        "time",
-        "keep",
-        "seed",
-        "winograd",
-        "no_fuse",
-        "tune",
-        "target_cpu",
-    }
-    chosen = {name: value for name, value in options.items() if name in known}
-    rest: dict[str, Scalar] = {n: v for n, v in options.items() if n not in known}  # type: ignore[misc]
-    return load(path, net, **rest).compile(**chosen)  # type: ignore[arg-type]
+    chosen = {name: value for name, value in options.items() if name in OPTIONS}
+    rest: dict[str, Scalar] = {n: v for n, v in options.items() if n not in OPTIONS}  # type: ignore[misc]
+    loaded = load(path, net, **rest)
+    try:
+        return loaded.compile(**chosen)  # type: ignore[arg-type]
+    except LatteError as error:
+        if any(found.code == "E0415" for found in error.diagnostics):
+            loaded._refuse(name for name in rest if name not in loaded._parameters())
+        raise
 
 
 def define(text: str) -> None:
@@ -204,11 +213,11 @@ def define(text: str) -> None:
     `latte.define("neuron Swish(x) = x * sigmoid(x)")`. Raises LatteError for mistakes in it.
     """
     name = f"<define {len(_defined) + 1}>"
-    build.read_text(text, name, tuple(_defined))
+    build.read_text(given.text(text, "`text`"), name, tuple(_defined))
     _defined.append(source_of(text, name))
 
 
-def train(net: Net | str | Path, **options: Any) -> History:
+def train(net: Net | str | Path, data: Any = None, **options: Any) -> History:
     """Trains a net on data: `latte.train(net, data="mnist:DIR", epochs=4)`.
 
     Options are those of `latte.runtime.train.train`. Returns loss, metrics and seconds of each
@@ -216,7 +225,11 @@ def train(net: Net | str | Path, **options: Any) -> History:
     """
     from latte.runtime.train import train as run
 
-    return run(net if isinstance(net, Net) else load(net), **options)
+    given.options("train", options, run.__kwdefaults__ or ())
+    loaded = net if isinstance(net, Net) else load(given.file(net, "`net`"))
+    given.training(data, options, lambda: [each.name for each in loaded.elaborated.inputs])
+    return run(loaded, data, **options)
 
 
+OPTIONS = ("batch", *(Net.compile.__kwdefaults__ or ()))  # of `compile`: what is none is the net's
 _defined: list[Source] = []  # what `define` was given: the one thing this process remembers

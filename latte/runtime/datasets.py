@@ -16,6 +16,7 @@ import gzip
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from latte.errors import did_you_mean, fail
 from latte.options import digits_file
 from latte.runtime.archive import read_npz
 from latte.runtime.data import Arrays, Dataset, Fitted
+from latte.runtime.feed import as_array
 from latte.runtime.fit import fit
 from latte.runtime.idx import damaged, read_idx
 from latte.runtime.images import open_images
@@ -93,11 +95,22 @@ def open_test(spec: Spec, inputs: Sequence[Input]) -> Fitted | None:
 
 def from_arrays(arrays: Mapping[str, object], inputs: Sequence[Input]) -> Fitted:
     """Arrays given in Python, by name, as these inputs take them."""
-    held = {name: np.asarray(array) for name, array in arrays.items()}
-    sizes = {name: len(array) for name, array in held.items() if array.ndim}
-    if len(sizes) < len(held) or len(set(sizes.values())) > 1:
+    held = {name: _numbers(name, array) for name, array in arrays.items()}
+    sizes = {name: len(array) for name, array in held.items()}
+    if len(set(sizes.values())) > 1:
         fail("E0853", f"the arrays do not have the same number of items: {sizes}")
     return fit(Arrays(held, {}), inputs, "the given arrays")
+
+
+def _numbers(name: str, value: object) -> NDArray[Any]:
+    try:
+        array = as_array(value)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        fail("E0853", f"`{name}` cannot be read as an array: {error}")
+    if array.dtype.kind not in "fiub" or not array.ndim:
+        found = f"holds {array.dtype}" if array.ndim else f"is {value!r}"
+        fail("E0853", f"`{name}` {found}", help="give an array of numbers, one entry for each item")
+    return array
 
 
 def _digits(spec: Spec, inputs: Sequence[Input]) -> Dataset:

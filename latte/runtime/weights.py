@@ -26,7 +26,7 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Array], text: str) -
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    target = Path(path)
+    target = _place(path)
     beside = target.parent / f".{target.name}.{os.getpid()}.part"
     tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     try:
@@ -42,7 +42,7 @@ def load(
     path: str | os.PathLike[str], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, NDArray[np.float32]]:
     """All declared arrays from a file. Raises LatteError E0916, E0917 with every difference."""
-    found = _read(Path(path))
+    found = _read(_place(path))
     errors = Collector()
     for name, shape in shapes.items():
         if name not in found:
@@ -57,10 +57,19 @@ def load(
     return {name: np.asarray(found[name], np.float32) for name in shapes}
 
 
+def _place(path: object) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        fail("E0916", f"weights cannot be in {path!r}", help='give a path, "w.safetensors"')
+    return Path(path)
+
+
 def _read(path: Path) -> dict[str, Array]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    if path.is_dir():
+        hint = f'what `latte train --save` left is in "{path / "weights.safetensors"}"'
+        fail("E0916", f"`{path}` is a folder, not a weights file", help=hint)
     try:
         return dict(load_file(path))
     except FileNotFoundError:
