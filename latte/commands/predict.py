@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -29,7 +29,9 @@ SHOWN = 3  # classes for each item
 @click.command(cls=Command)
 @net_argument
 @click.option("--weights", required=True, metavar="FILE", help="Weights, or a --save folder")
-@click.option("--input", "files", required=True, multiple=True, metavar="FILE", help=".npy, images")
+@click.option(
+    "--input", "files", required=True, multiple=True, metavar="FILE", help=".npy, IDX, images"
+)
 @click.argument("more", metavar="[FILE]...", nargs=-1)
 @click.option("--output", metavar="FILE.npy", help="Write the output's values there")
 @compile_options
@@ -43,7 +45,7 @@ def command(
     output: str | None,
     settings: Settings,
 ) -> None:
-    """What a trained net says of images, or of the items of a .npy file.
+    """What a trained net says of images, or of the items of a .npy or an IDX file (MNIST's).
 
     Of a net with classes: the likeliest of them and their probabilities (softmax of the output);
     of any other net: the values.
@@ -51,6 +53,7 @@ def command(
     \b
       latte predict lenet.latte --weights trained --input four.png seven.png
       latte predict lenet.latte --weights trained --input images.npy --output scores.npy
+      latte predict lenet.latte --weights trained --input t10k-images-idx3-ubyte.gz
     """
     import numpy as np
 
@@ -99,28 +102,68 @@ def _read(files: tuple[str, ...], wanted: Input) -> tuple[list[str], NDArray[Any
 def _items(path: Path, wanted: Input) -> NDArray[Any]:
     import numpy as np
 
-    from latte.runtime.data import item_shape
-    from latte.runtime.fit import shape_text
+    from latte.runtime.idx import is_idx, read_idx
     from latte.runtime.images import pixels_of
 
-    if path.suffix != ".npy":
+    if path.suffix == ".npy":
+        array = _fitted(path, _loaded(path), wanted)
+    elif is_idx(path):
+        array = _listed(path, read_idx(path), wanted)
+    else:
         return pixels_of(path, wanted)
+    if array.dtype == np.uint8 and wanted.classes is None:
+        return array.astype(np.float32) / np.float32(255)
+    return array
+
+
+def _loaded(path: Path) -> NDArray[Any]:
+    import numpy as np
+
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         fail("E0851", f"there is no file `{path}`")
     except (OSError, ValueError, EOFError) as problem:
         fail("E0852", f"`{path}` is not an array that can be read: {problem}")
-    if array.dtype == np.uint8 and wanted.classes is None:
-        array = array.astype(np.float32) / np.float32(255)
+    return array
+
+
+def _fitted(path: Path, array: NDArray[Any], wanted: Input) -> NDArray[Any]:
+    """One item, or several along a first axis."""
+    from latte.runtime.data import item_shape
+
     shape = item_shape(wanted)
     rank = len(shape) + wanted.time
-    if array.ndim == rank:
-        array = array[None]
-    if array.ndim != rank + 1 or array.shape[array.ndim - len(shape) :] != shape:
-        told = f"`{path}` has shape {shape_text(array.shape)}"
-        fail("E0853", f"{told}, but the input `{wanted.name}` has {shape_text(shape)}")
-    return array
+    items = array[None] if array.ndim == rank else array
+    if items.ndim != rank + 1 or items.shape[items.ndim - len(shape) :] != shape:
+        _differ(path, array, wanted)
+    return items
+
+
+def _listed(path: Path, array: NDArray[Any], wanted: Input) -> NDArray[Any]:
+    """Items along the first axis; axes of size 1 do not count."""
+    from latte.runtime.data import item_shape
+
+    shape = item_shape(wanted)
+    first = array.shape[: 1 + wanted.time]
+    rest = tuple(size for size in array.shape[len(first) :] if size != 1)
+    if len(first) != 1 + wanted.time or rest != tuple(size for size in shape if size != 1):
+        _differ(path, array, wanted)
+    return array.reshape(*first, *shape)
+
+
+def _differ(path: Path, array: NDArray[Any], wanted: Input) -> NoReturn:
+    from latte.runtime.data import item_shape
+    from latte.runtime.fit import shape_text
+
+    steps = "time, " if wanted.time else ""
+    one, several = (shape_text(item_shape(wanted), f"{n}{steps}") for n in ("", "items, "))
+    fail(
+        "E0853",
+        f"`{path}` has shape {shape_text(array.shape)}, but the input `{wanted.name}` has {one}",
+        wanted.span,
+        help=f"give {one} for one item, or {several}",
+    )
 
 
 def _answer(name: str, values: NDArray[Any], classes: bool) -> dict[str, Any]:

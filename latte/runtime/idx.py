@@ -29,8 +29,18 @@ CHUNK = 2**24
 Bytes = gzip.GzipFile | BufferedReader
 
 
-def read_idx(path: Path, axes: int) -> NDArray[Any]:
-    """The array in the file, which must have as many axes. Raises E0851, E0852."""
+def is_idx(path: Path) -> bool:
+    """Whether a file can be read, and begins as an IDX file does."""
+    try:
+        with _open(path) as file:
+            magic = file.read(4)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in ELEMENTS
+
+
+def read_idx(path: Path, axes: int | None = None) -> NDArray[Any]:
+    """The array in the file, which must have as many axes, if that is said. Raises E0851, E0852."""
     try:
         with _open(path) as file:
             element, shape = _header(path, file, axes)
@@ -57,12 +67,14 @@ def _open(path: Path) -> Bytes:
     return gzip.open(path, "rb") if packed else path.open("rb")
 
 
-def _header(path: Path, file: Bytes, axes: int) -> tuple[str, tuple[int, ...]]:
+def _header(path: Path, file: Bytes, axes: int | None) -> tuple[str, tuple[int, ...]]:
     magic = _read(path, file, 0, 4)
     if len(magic) < 4:
         damaged(path, len(magic), "the file ends inside its header")
     if magic[:2] != b"\0\0" or magic[2] not in ELEMENTS:
         damaged(path, 0, f"`{magic.hex(' ')}` is not how an IDX file begins")
+    if axes is None:
+        axes = magic[3]
     if magic[3] != axes:
         damaged(path, 3, f"it has {magic[3]} axes, where {axes} are expected")
     sizes = _read(path, file, 4, 4 * axes)

@@ -1,5 +1,6 @@
 """Every command: what it prints, where, and its exit code."""
 
+import gzip
 import importlib
 import json
 import os
@@ -159,12 +160,16 @@ def test_compiling(file):
     [
         ["compile", "net.latte", "--target", "cuda"],
         ["compile", "net.latte", "--emit", "ptx"],
+        ["compile", "net.latte", "--target", "gpu", "--emit", "net"],
         ["train", "net.latte", "--data", "digits", "--target", "cuda"],
+        ["bench", "net.latte", "--target", "gpu"],
         ["train", "net.latte", "--data", "digits", "--ranks", "2"],
     ],
 )
 def test_what_is_not_there_yet_says_so(file, arguments):
-    assert "not in this build" in latte(*arguments, code=1).stderr
+    text = latte(*arguments, code=1).stderr
+    assert text.startswith("error[E0950]: ") and "not in this build" in text
+    assert "= help: " in text
 
 
 def test_gradcheck(file):
@@ -194,6 +199,30 @@ def test_train_eval_predict(file):
     )
     assert [row["input"] for row in answers["predictions"]] == ["x.npy[0]", "x.npy[1]"]
     assert 0 <= answers["predictions"][0]["class"] < 10
+
+
+def test_predicting_an_idx_file(file):
+    latte("train", file, "--data", "digits", "--epochs", "1", "--save", "out")
+    pixels = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8)
+    Path("x-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0\0\3\0\0\0\x08\0\0\0\x08" + pixels.tobytes())
+    Path("x.gz").write_bytes(gzip.compress(Path("x-idx3-ubyte").read_bytes()))
+    np.save("x.npy", pixels[:, None])
+    for name in ("x-idx3-ubyte", "x.gz", "x.npy"):
+        latte("predict", file, "--weights", "out", "--input", name, "--output", f"{name}.out.npy")
+    found = [np.load(f"{name}.out.npy") for name in ("x-idx3-ubyte", "x.gz", "x.npy")]
+    assert found[0].shape == (3, 10)
+    assert np.array_equal(found[0], found[2]) and np.array_equal(found[1], found[2])
+    Path("wide.latte").write_text(NET.replace("[1, 8, 8]", "[1, 4, 16]"))
+    text = latte("predict", "wide.latte", "--weights", "out", "--input", "x.gz", code=1).stderr
+    assert "`x.gz` has shape [3, 8, 8], but the input `image` has [1, 4, 16]" in text
+
+
+def test_the_shape_of_an_array_is_told_as_it_is(file):
+    np.save("x.npy", np.zeros((3, 8, 8)))
+    text = latte("predict", file, "--weights", "out", "--input", "x.npy", code=1).stderr
+    assert "`x.npy` has shape [3, 8, 8], but the input `image` has [1, 8, 8]" in text
+    assert "--> net.latte:2:5" in text
+    assert "= help: give [1, 8, 8] for one item, or [items, 1, 8, 8]" in text
 
 
 def test_predicting_an_image(file):
@@ -289,6 +318,17 @@ def test_doctor():
     facts = json.loads(latte("doctor", "--json").stdout)
     assert {"LLVM", "processor", "threads", "cache", "MPI", "CUDA"} <= set(facts)
     assert not [fact for fact in facts.values() if fact.startswith("unknown")]
+
+
+@pytest.mark.parametrize("value", ["x", "0", "-2", "1.5"])
+def test_threads_in_the_environment_are_a_number(file, monkeypatch, value):
+    monkeypatch.setenv("LATTE_THREADS", value)
+    text = latte("compile", file, code=1).stderr
+    told = f"LATTE_THREADS={value} is not a whole number of at least 1"
+    assert text.startswith(f"error[E0914]: {told}\n")
+    assert "= help: give a number of workers, as in LATTE_THREADS=4" in text
+    assert told in json.loads(latte("doctor", "--json").stdout)["threads"]
+    assert "LATTE_THREADS" in latte("explain", "E0914").stdout
 
 
 def test_our_mistakes_are_70_and_leave_a_report(file, monkeypatch, tmp_path):
