@@ -92,13 +92,14 @@ def _choices(net: Net, settings: Settings) -> Choices:
 
 def _compile(net: Net, mode: str, settings: Settings) -> None:
     """Make all phases; the machine code stays in the cache."""
+    from latte.runtime.compile_bar import compiled
+
     start = clock.perf_counter()
-    exe = settings.compile(net, mode=mode)
+    name = net.elaborated.name
+    exe = compiled(name, lambda: settings.compile(net, mode=mode), shown=not settings.tune)
     phases = [phase.name for phase in exe.program.phases]
-    for phase in phases:
-        exe.backend.prepare(phase)
     seconds = clock.perf_counter() - start
-    click.echo(f"{net.elaborated.name}: {', '.join(phases)} ready in {seconds:.2f} s")
+    click.echo(f"{name}: {', '.join(phases)} ready in {seconds:.2f} s")
 
 
 def _front(net: Net, stage: str) -> str:

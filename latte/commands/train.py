@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time as clock
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ from latte.commands.command import (
 from latte.options import color
 
 if TYPE_CHECKING:
+    from latte.compiler import net as forms
     from latte.model import Net
+    from latte.runtime.executable import Executable
     from latte.runtime.progress import Listener
     from latte.runtime.train import History
 
@@ -64,9 +67,32 @@ def command(
 
     name = run or f"{net.elaborated.name}-{clock.strftime('%Y%m%d-%H%M%S')}"
     history = train(
-        net, run=Path("runs") / name, listeners=[listener()], **asdict(settings), **rest
+        Watched(net), run=Path("runs") / name, listeners=[listener()], **asdict(settings), **rest
     )
     result(history, as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A net that shows how the code of its step is made."""
+
+    net: Net
+
+    @property
+    def elaborated(self) -> forms.Net:
+        return self.net.elaborated
+
+    @property
+    def training(self) -> forms.Training:
+        return self.net.training
+
+    def compile(self, batch: int | None = None, **chosen: Any) -> Executable:
+        """The net compiled so, and its step with it."""
+        from latte.runtime.compile_bar import compiled
+
+        name, tuned = self.elaborated.name, bool(chosen.get("tune"))
+        make = partial(self.net.compile, batch, **chosen)
+        return compiled(name, make, () if tuned else ("step",), shown=not tuned)
 
 
 def listener() -> Listener:

@@ -7,7 +7,7 @@ In: a Program.  Out: `run(phase)`, and its arrays in declared order, whatever th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -44,8 +44,8 @@ class Backend(Protocol):
     def run(self, phase: str, now: Run) -> None:
         """Runs a phase; raises `interp.IndexOutOfRange` where the user's indices are wrong."""
 
-    def prepare(self, phase: str) -> None:
-        """Compiles a phase that was not run yet."""
+    def prepare(self, phase: str, tell: Callable[[float], None] | None = None) -> None:
+        """Compiles a phase that was not run yet; `tell` hears which share of it is done."""
 
     def begin(self, first: First) -> None:
         """Gives a buffer its first values."""
@@ -87,7 +87,7 @@ class Interpreted:
         if first == 0 or np.isfinite(self._arrays.get(LOSS, np.zeros(()))):
             interp.run_items(items[first:], self._arrays, now)
 
-    def prepare(self, phase: str) -> None:
+    def prepare(self, phase: str, tell: Callable[[float], None] | None = None) -> None:
         """Nothing to do: a Program is run as it is."""
 
     def begin(self, first: First) -> None:

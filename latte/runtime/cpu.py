@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -137,9 +137,9 @@ class Native:
             self._version += 1
         self._check_fault(compiled)
 
-    def prepare(self, phase: str) -> None:
+    def prepare(self, phase: str, tell: Callable[[float], None] | None = None) -> None:
         if phase not in self._phases:
-            self._compile(phase)
+            self._compile(phase, tell)
 
     def traced(self, phase: str, now: Run) -> tuple[Span, ...]:
         """Runs a phase whole, with a clock: what each thread did in it."""
@@ -251,9 +251,9 @@ class Native:
         """The address of `latte.phase`."""
         return self._jit.function(SYMBOL, driver(self._machine.architecture))
 
-    def _compile(self, name: str) -> _Compiled:
+    def _compile(self, name: str, tell: Callable[[float], None] | None = None) -> _Compiled:
         phase = self._program.phase(name)
-        entries = self._jit.entries(self._program, phase, self._lower, self._known)
+        entries = self._jit.entries(self._program, phase, self._lower, self._known, tell)
         memory = self._memory.of(phase)
         ranges = {
             name: (place.ctypes.data, place.ctypes.data + place.nbytes)

@@ -14,7 +14,7 @@ compiled from then on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -83,15 +83,19 @@ class Jit:
             self._cache.store(name, data)
         return self._loader.load(symbol, data)
 
-    def entries(self, program: Program, phase: Phase, lower: Lower, known: str = "") -> list[Entry]:
+    def entries(
+        self, program: Program, phase: Phase, lower: Lower, known: str = "",
+        tell: Callable[[float], None] | None = None,
+    ) -> list[Entry]:  # fmt: skip
         """The code of every kernel of a phase, in order. `known` is a name for this very Program,
-        under which a later process finds the list without looking at the kernels."""
+        under which a later process finds the list without looking at the kernels. `tell` hears
+        which share of what is missing is made."""
         with paused():
             name = key("phase", *self._made_for, known, phase.name)
             stored = self._cache.load(name) if known else None
             listed = None if stored is None else json.loads(stored)
             if listed is None or not all(self._found(kernel) for kernel, _ in listed):
-                listed = self._compile(program, phase, lower)
+                listed = self._compile(program, phase, lower, tell)
                 if known:
                     self._cache.store(name, json.dumps(listed).encode())
             return [self._entry(kernel, buffers) for kernel, buffers in listed]
@@ -126,27 +130,29 @@ class Jit:
     # Making
 
     def _compile(
-        self, program: Program, phase: Phase, lower: Lower
+        self, program: Program, phase: Phase, lower: Lower, tell: Callable[[float], None] | None
     ) -> list[tuple[str, tuple[str, ...]]]:
         """Loads the code of kernels, each in its chosen variant: their fingerprints and buffers."""
         from latte.compiler.alone import alone
         from latte.runtime.making import Order, make
 
         listed: list[tuple[str, tuple[str, ...]]] = []
+        asked: dict[str, int] = {}  # numbers of orders: whoever makes them, the earlier ones begin
 
         def missing() -> Iterator[Order]:
             """Found while others are at work on the first ones."""
-            asked = set()
             for kernel, around in nests(phase.items):
                 part = alone(kernel, around, program)
                 listed.append((part.fingerprint, part.buffers))
                 if part.fingerprint not in asked and not self._found(part.fingerprint):
-                    asked.add(part.fingerprint)
+                    asked[part.fingerprint] = len(asked)
                     yield Order(part.fingerprint, part.text, self.chosen(part.fingerprint))
 
         for order, data in make(missing(), lower, self._machine, self._threads):
             self._cache.store(self._key(order.fingerprint), data)
             self._load(order.fingerprint, data)
+            if tell is not None:
+                tell((asked[order.fingerprint] + 1) / len(asked))
         return listed
 
     def _found(self, kernel: str) -> bool:
