@@ -77,7 +77,9 @@ class Run:
         """Give a path to what stands at `span`; it must be free."""
         if path in self.paths:
             note = Note(f"`{path}` is given here", self.paths[path])
-            self.report.fail("E0417", f"the name `{path}` is taken", span, notes=(note,))
+            hint = 'bind it to another name, or give one of them `name = "..."`'
+            text = f"the name `{path}` is taken"
+            self.report.fail("E0417", text, span, help=hint, notes=(note,))
         self.paths[path] = span
         self.frames[path] = tuple(self.report.frames)
 
