@@ -139,7 +139,7 @@ class _Maker:
             new = [a for a in kernel.axes if a.name not in axes_of(other)]
             if self._pays(lookup, fold.axes, new):
                 row = Axis(fresh("row", (*kernel.axes, *fold.axes)), lookup.size)
-                if (table := self._table(lookup, other, row)) is not None:
+                if (table := self._table(lookup, other, row, fold.axes)) is not None:
                     inner = tuple(a for a in fold.axes if a.name not in lookup.axes)
                     body = Apply("mul", (_at_row(source, row), table))
                     return Fold("sum", (row, *inner), body)
@@ -165,7 +165,11 @@ class _Maker:
         self, kernel: Kernel, write: Write, names: list[str], summed: Kernel, number: int
     ) -> Kernel | None:
         """What one of the sums adds to the rows."""
-        own = dict(zip(names, map(axis, plain_axes(summed.writes[0])), strict=True))
+        filled = plain_axes(summed.writes[0])
+        here, there = ({a.name: a.size for a in each.axes} for each in (kernel, summed))
+        if any(here[a] != there[b] for a, b in zip(names, filled, strict=True)):
+            return None  # a part of what was summed
+        own = dict(zip(names, map(axis, filled), strict=True))
         index = tuple(
             e.substitute(own) if isinstance(e, Affine) else substitute_axes(e, own)
             for e in write.index
@@ -183,7 +187,7 @@ class _Maker:
         row = Axis(fresh("row", (*summed.axes, *fold.axes)), lookup.size)
         if not self._pays(lookup, summed.axes, new):
             return None
-        if (table := self._table(lookup, changing[0], row)) is None:
+        if (table := self._table(lookup, changing[0], row, summed.axes)) is None:
             return None
         body = rewrite(fold.body, lambda node: table if node == changing[0] else None)
         place_index = tuple(e if isinstance(e, Affine) else axis(row.name) for e in index)
@@ -216,14 +220,20 @@ class _Maker:
             and prod(a.size for a in new) >= LEAST_TERMS
         )
 
-    def _table(self, lookup: _Lookup, load: Load, row: Axis) -> Load | None:
+    def _table(
+        self, lookup: _Lookup, load: Load, row: Axis, every: tuple[Axis, ...]
+    ) -> Load | None:
         """A load of what the places of a row add up to, which is computed before the kernel at
-        hand; None where a load does not meet each place once."""
+        hand; None where a load does not meet each place of its buffer once as `every` axis goes
+        on."""
         index, axes = affine_index(load.index), self.buffers[load.buffer].axes
         names = [str(entry) for entry in index or ()]
         if index is None or len({*names}) < len(axes) or not lookup.axes <= {*names}:
             return None
         if any(entry != axis(name) for entry, name in zip(index, names, strict=True)):
+            return None
+        sizes = {a.name: a.size for a in every}
+        if any(sizes.get(n, a.size) != a.size for n, a in zip(names, axes, strict=True)):
             return None
         own = {name: axis(a.name) for name, a in zip(names, axes, strict=True)}
         place = substitute_axes(lookup.place, own)

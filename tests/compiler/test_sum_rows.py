@@ -1,10 +1,13 @@
 """Gradients behind looked-up rows are summed over rows and stay what they were."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_tabulate import built, values
 
-from latte.compiler.ir import Program, kernels
+from latte.compiler.expression import Axis, Fold
+from latte.compiler.ir import Kernel, Program, changed, kernels
 from latte.compiler.recur import recur
 from latte.compiler.show import show_item
 from latte.compiler.sum_rows import sum_rows
@@ -54,6 +57,33 @@ def test_places_are_added_up_once_for_all_who_sum_over_them() -> None:
         "embedding1.weight[row, i.0] * h.out.grad.rows[row, size]" in lines
     )
     assert "embedding1.weight.grad[row, j] += sum [" in lines
+
+
+@pytest.mark.parametrize(
+    ("name", "axis", "size"), [("weight.grad#2", "j", 5), ("h.weight.grad", "t", 4)]
+)
+def test_sums_over_a_part_of_what_is_there(name: str, axis: str, size: int) -> None:
+    """By hand: kernels that take only the first places of a buffer."""
+
+    def less(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+        return tuple(replace(a, size=size, symbol=None) if a.name == axis else a for a in axes)
+
+    def part(kernel: Kernel) -> Kernel:
+        if not kernel.name.endswith(name):
+            return kernel
+        [write] = kernel.writes
+        fold = write.expression
+        if isinstance(fold, Fold):
+            fold = replace(fold, axes=less(fold.axes))
+        return replace(kernel, axes=less(kernel.axes), writes=(replace(write, expression=fold),))
+
+    whole = wide("h = Linear(Embedding(text, 9), 8)")
+    phases = tuple(replace(p, items=changed(p.items, part)) for p in whole.phases)
+    before = replace(whole, phases=phases)
+    assert before != whole
+    expected, found = values(before, ("step",)), values(sum_rows(before), ("step",))
+    for buffer in before.buffers:
+        np.testing.assert_allclose(found[buffer.name], expected[buffer.name], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
