@@ -143,9 +143,11 @@ class _Maker:
         places: dict[Affine, Axis] = {}
         for load in (node for node in walk(part) if isinstance(node, Load)):
             for entry, own in zip(load.index, self.axes[load.buffer], strict=True):
-                if isinstance(entry, Affine) and entry.axes() <= names and len(entry.terms) > 1:
+                if isinstance(entry, Affine) and entry.axes() <= names and _composed(entry):
                     if chosen and not _surely_inside(entry, own, every, where):
-                        return None
+                        if len(entry.terms) > 1:
+                            return None
+                        continue  # along the axis itself
                     made = Axis(f"{own.name}.at{len(places)}", own.size, own.symbol)
                     if places.setdefault(entry, made).size != own.size:
                         return None
@@ -258,6 +260,10 @@ class _Own:
     part: Expression
     axes: tuple[Axis, ...]
     places: dict[str, Affine]
+
+
+def _composed(entry: Affine) -> bool:
+    return len(entry.terms) > 1 or bool(entry.terms and entry != axis(str(entry.terms[0][0])))
 
 
 def _surely_inside(
