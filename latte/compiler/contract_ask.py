@@ -16,6 +16,7 @@ from latte.compiler.contract_ahead import LINE, Ahead
 from latte.compiler.contract_integers import digits, least, share
 from latte.compiler.contract_place import Places, chunk_of
 from latte.compiler.contract_result import additive
+from latte.compiler.contract_tile import Window, window
 from latte.compiler.contract_view import Access
 from latte.compiler.expression import Axis, Load
 from latte.compiler.rewrite import walk
@@ -24,6 +25,7 @@ from latte.compiler.values import Integer
 NEIGHBOURS = 3  # places ahead whose operands are asked for
 FEW = 8  # lines asked for at once before a tile
 SHORT = 64  # floats in a row that are asked for at once
+RUN = 256  # floats in a row that are asked for steadily; longer ones a processor foresees
 UNROLL = 4  # summed places in one body: 96 multiply-adds
 
 
@@ -61,6 +63,30 @@ class Asking(Places):
                 for digit, (stride, _) in zip(digits(line, counts), each.runs, strict=True):
                     place = place + digit * stride
                 self._want(each, place)
+
+    def _ask_next_line(self, width: int) -> None:
+        """Where windows are taken line by line, asks for what the next line of places is the first
+        to read."""
+        plan, rows = self.plan, self.plan.rows
+        if not plan.by_lines or rows is None:
+            return
+        outside = dict(self.env)
+        self.env |= {a.name: 0 for a in plan.summed}
+        for factor in self.contraction.factors:
+            along = window(self.contraction, factor, rows.axis)
+            lines = [w for a in plan.others if (w := window(self.contraction, factor, a))]
+            if along and lines:
+                self._ask_fresh(factor, lines[-1], along, width)
+        self.env = outside
+
+    def _ask_fresh(self, factor: Access, down: Window, along: Window, width: int) -> None:
+        """Asks for the fresh lines of the next place `down`, `width` places of them `along`."""
+        first = self._place(factor, self.origin)
+        first = first + (down.stride + down.taps - down.fresh) * down.step
+        with self.b.loop(0, down.fresh) as tap:
+            for x, vector in product(range(width * along.stride), range(self.plan.vectors)):
+                place = first + tap * down.step + x * along.step + vector * self.width
+                self.b.prefetch(self.pointers[factor.buffer], place, 2)
 
     def _want(self, each: Ahead, place: Integer) -> None:
         buffer = self.contraction.factors[each.factor].buffer
@@ -137,10 +163,10 @@ class Asking(Places):
         falls to this body."""
         rows, summed = self.plan.rows, self.plan.summed[-1]
         width = 0 if rows is None else rows.base + (rows.extra > 0)
-        lines = width * summed.size // LINE
-        each = -(-lines // self._bodies)
         for factor in self._splats():
-            if self._in_one_run(factor):
+            if rows is not None and self._in_one_run(factor):
+                lines = width * factor.coefficient(rows.axis.name) // LINE
+                each = -(-lines // self._bodies)
                 self.env[summed.name] = begin
                 next_tile = self._place(factor, self.origin) + lines * LINE
                 ahead = next_tile + (place - begin) * (each * LINE // UNROLL)
@@ -152,9 +178,10 @@ class Asking(Places):
         plan, last = self.plan, self.plan.summed[-1]
         if plan.rows is None or plan.whole or plan.chunks or len(plan.summed) > 1:
             return False
-        lines = LINE < last.size <= SHORT and last.size % LINE == 0 and not self._far_apart
-        along = factor.coefficient(last.name) == 1
-        return lines and along and factor.coefficient(plan.rows.axis.name) == last.size
+        step = factor.coefficient(plan.rows.axis.name)
+        lines = LINE < last.size <= RUN and last.size % LINE == 0 == step % LINE
+        follow = factor.coefficient(last.name) == 1 and last.size <= step <= last.size * 5 // 4
+        return lines and follow and not self._far_apart
 
     def _prefetch_neighbours(self, a: Axis) -> None:
         """Asks for the lines that a tile a little further along will splat from: the innermost

@@ -15,7 +15,7 @@ from math import prod
 
 from latte.compiler.contract_ahead import LINE
 from latte.compiler.contract_result import additive
-from latte.compiler.contract_tile import guarded
+from latte.compiler.contract_tile import guarded, window
 from latte.compiler.contract_view import Contraction
 from latte.compiler.expression import Axis
 from latte.compiler.machine import Machine
@@ -124,9 +124,6 @@ def whole_lines(contraction: Contraction, lane: Axis) -> bool:
 
 def slides(contraction: Contraction, name: str) -> bool:
     """Whether an axis of the target and a summed one run along the same dimension."""
-    return any(
-        factor.coefficient(name) and factor.coefficient(name) % factor.coefficient(a.name) == 0
-        for factor in contraction.factors
-        for a in contraction.summed
-        if factor.coefficient(a.name) > 1
-    )
+    a = next(a for a in contraction.axes if a.name == name)
+    found = (window(contraction, factor, a) for factor in contraction.factors)
+    return any(w.step > 1 for w in found if w)

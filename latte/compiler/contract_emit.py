@@ -112,6 +112,7 @@ class Nest(Near):
 
     def _asked_tile(self, width: int) -> None:
         self._ask()
+        self._ask_next_line(width)
         self._tile(width)
 
     def _rows(self, part: Integer, body: Callable[[int], None]) -> None:

@@ -33,10 +33,11 @@ from latte.compiler.contract_tile import (
     best_tile,
     guarded,
     is_batch,
+    lanes_in_all,
     least_time,
     vectors_of,
 )
-from latte.compiler.contract_units import divide
+from latte.compiler.contract_units import ENOUGH, divide
 from latte.compiler.contract_view import Access, Contraction
 from latte.compiler.expression import Axis
 from latte.compiler.machine import Machine
@@ -46,7 +47,7 @@ STREAMED = 32  # tiles for which a lane factor is read, below which memory is th
 USUAL = 2  # cores for which sums are cut: how many there are must not change a result
 ASKED = 4  # multiply-adds of a tile for each line that it asks for, below which asking is the work
 COPIED = 32  # tiles that pay for a copy of what they all read
-PASSING = 64 << 20  # bytes of a target that no cache keeps until it is read
+PASSING = 8  # second caches, from whose size on a target is not kept until it is read
 AGAIN, AGAIN_NEAR = 24.0, 5.0  # places in the time in which a unit's chunk comes into the caches
 
 
@@ -72,6 +73,7 @@ class Plan:
     ahead: tuple[Ahead, ...] = ()
     passing: bool = False
     rows_inside: bool = False
+    by_lines: bool = False
     near: int | None = None
 
     @property
@@ -124,7 +126,8 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     vectors, rows, whole = tile
     taken = {lane.name, *(a.name for a in whole), rows.axis.name if rows else ""}
     rest = tuple(a for a in contraction.axes if a.name not in taken)
-    outer = tuple(a for a in rest if is_batch(contraction, a.name, lane.name))
+    by_lines = _by_lines(contraction, lane, rows, rest)
+    outer = tuple(a for a in rest if is_batch(contraction, a.name, lane.name) and not by_lines)
     others = tuple(a for a in rest if a not in outer)
     others = tuple(sorted(others, key=lambda a: -contraction.target.coefficient(a.name)))
     if _unbound(contraction, {lane.name, *taken, *(a.name for a in outer)}):
@@ -147,7 +150,8 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     chosen = Plan(
         lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed,
         (), not chunks and _passes(contraction, machine),
-        _rows_inside(contraction, lane, rows, others),
+        by_lines or _rows_inside(contraction, lane, rows, others),
+        by_lines,
     )  # fmt: skip
     chosen = replace(chosen, near=_copied(contraction, chosen, machine))
     return replace(chosen, ahead=asked_ahead(contraction, chosen, machine))
@@ -189,6 +193,17 @@ def asked_ahead(contraction: Contraction, chosen: Plan, machine: Machine) -> tup
     width = chosen.rows.base if chosen.rows else 1
     own = prod(sizes[a.name] for a in (*chosen.whole, *chosen.summed)) * width * chosen.vectors
     return found if lines * ASKED <= own * chosen.tiles else ()
+
+
+def _by_lines(
+    contraction: Contraction, lane: Axis, rows: Tiles | None, rest: tuple[Axis, ...]
+) -> bool:
+    """Whether windows on operands that all have the lanes are taken in the order in which they are
+    stored, all lanes of a row of places before the next: where that leaves enough for units."""
+    if rows is None or not lanes_in_all(contraction, lane.name):
+        return False
+    most = rows.count * max((a.size for a in rest), default=1)
+    return slides(contraction, rows.axis.name) and most >= ENOUGH
 
 
 def _rows_inside(
@@ -251,7 +266,7 @@ def _passes(contraction: Contraction, machine: Machine) -> bool:
     aligned = not any(step % machine.width for step in steps)
     read = {load.buffer for load, _ in contraction.loads}
     fresh = not any(o.add or o.target.buffer in read for o in contraction.outputs)
-    return size >= PASSING and aligned and fresh
+    return size >= PASSING * machine.l2 and aligned and fresh
 
 
 def reused(contraction: Contraction, lane: str) -> Access:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from latte.compiler.contract_view import Contraction
+from latte.compiler.contract_view import Access, Contraction
 from latte.compiler.expression import Axis
 from latte.compiler.machine import Machine
 
@@ -132,15 +132,49 @@ def _cost(
     along = any(f.coefficient(rows.axis.name) == 1 for f in contraction.factors) if rows else True
     far = sum(a.coefficient(rows.axis.name) for a in (contraction.target, *contraction.factors)
               ) if rows else 0  # fmt: skip
-    streams = all(factor.coefficient(lane.name) for factor in contraction.factors)
+    begun = _begun(contraction, rows) if lanes_in_all(contraction, lane.name) else 0.0
     return (
         cycles / work
-        + (STREAM / vectors if streams else 0.0)
+        + STREAM / vectors * begun
         + run_time
         + (0.0 if along else 0.02)
         + 0.01 * len(whole)
         + 2e-3 * far.bit_length()
     )
+
+
+def _begun(contraction: Contraction, rows: Tiles | None) -> float:
+    """How many runs of lines begin for each row and place of the sum: fewer where the windows of
+    a tile's rows overlap."""
+    if rows is None:
+        return 1.0
+    width = rows.widths[0][0]
+    found = (window(contraction, factor, rows.axis) for factor in contraction.factors)
+    shares = (((width - 1) * w.stride + w.taps) / (width * w.taps) for w in found if w)
+    return min((1.0, *shares))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a place reads of a factor: `taps` places, `step` floats apart; what the next place along
+    an axis of the target reads begins `stride` of these further on."""
+
+    taps: int
+    stride: int
+    step: int
+
+    @property
+    def fresh(self) -> int:
+        """How many of its taps the place before does not read."""
+        return min(self.stride, self.taps)
+
+
+def window(contraction: Contraction, factor: Access, a: Axis) -> Window | None:
+    """Along an axis of the target, if it and a summed one run along the same dimension."""
+    along = factor.coefficient(a.name)
+    steps = ((factor.coefficient(taps.name), taps.size) for taps in contraction.summed)
+    step, taps = max(((k, n) for k, n in steps if k and along % k == 0), default=(0, 0))
+    return Window(taps, along // step, step) if along and step else None
 
 
 def _cycles(fmas: int, loads: int) -> float:
@@ -153,6 +187,12 @@ def _cycles(fmas: int, loads: int) -> float:
 def guarded(contraction: Contraction, name: str) -> bool:
     """Whether the bounds of other loops depend on this axis, or its own on them."""
     return any(name in guard.axes() for guard in (*contraction.where, *contraction.guards))
+
+
+def lanes_in_all(contraction: Contraction, lane: str) -> bool:
+    """Whether each factor has the lanes, as in a depthwise convolution: no element meets all
+    others of a tile."""
+    return all(factor.coefficient(lane) for factor in contraction.factors)
 
 
 def vectors_of(lane: Axis, machine: Machine) -> int:

@@ -44,9 +44,14 @@ def test_rows_that_follow_one_another_are_asked_for_steadily() -> None:
     assert asked(64, 64) == [7]
 
 
-@pytest.mark.parametrize("places", [64, 48])
-def test_rows_with_a_gap_are_asked_for_before_the_sum(places: int) -> None:
-    assert asked(places, 80) == [28 * places // 16]
+def test_rows_with_a_small_gap_are_asked_for_with_it() -> None:
+    """28 rows of 5 lines, in 16 bodies: 9 lines in each."""
+    assert asked(64, 80) == [9]
+
+
+@pytest.mark.parametrize("apart", [96, 128])
+def test_rows_with_a_gap_are_asked_for_before_the_sum(apart: int) -> None:
+    assert asked(64, apart) == [28 * 64 // 16]
 
 
 def test_long_rows_are_foreseen() -> None:

@@ -1,9 +1,11 @@
-"""Contractions of single items: an interior without clipped windows, and its edges."""
+"""Contractions of single items or channels: an interior without clipped windows, and its edges."""
 
 from __future__ import annotations
 
 import pytest
 
+from latte.compiler.contract import view
+from latte.compiler.contract_plan import plan
 from latte.compiler.crop import crop, interior
 from latte.compiler.ir import Kernel, Program, kernels
 from latte.compiler.layout import layout
@@ -20,6 +22,13 @@ FORMS = [
     Convolution(1, 4, 40, (6, 14), (3, 3), pad=2, dilation=2),
     Convolution(1, 32, 64, (9, 4), (5, 3), pad=2, groups=2),
     Convolution(1, 16, 32, (5, 6, 7), (3, 3, 3), pad=1),
+]
+
+DEPTHWISE = [
+    Convolution(16, 128, 128, (12, 13), (3, 3), pad=1, groups=128),
+    Convolution(16, 40, 40, (11, 12), (5, 3), stride=2, pad=2, groups=40),
+    Convolution(16, 64, 64, (4, 6, 9), (3, 3, 3), pad=1, groups=64),
+    Convolution(16, 32, 32, (50,), (5,), pad=4, dilation=2, groups=32),
 ]
 
 
@@ -53,6 +62,26 @@ def test_interiors(form: Convolution, places: tuple[int, int]) -> None:
     kernel = first(form)
     a = next(a for a in kernel.axes if a.name.endswith("0") and a.size == form.out[0])
     assert interior(kernel, a) == places
+
+
+def test_windows_of_each_channel_are_taken_line_by_line() -> None:
+    """Rows lie along x, where a depthwise convolution's windows overlap, also with many items."""
+    program = single(DEPTHWISE[0])
+    made = kernels(crop(program, WIDE).phases[0].items)
+    assert [k.name for k in made] == ["out", "out.edge.0", "out.edge.1"]
+    contraction = view(made[0], program)
+    chosen = contraction and plan(contraction, WIDE)
+    assert chosen and chosen.by_lines and chosen.rows_inside
+    assert chosen.rows and chosen.rows.axis.name == made[0].axes[-1].name
+    assert not chosen.outer
+
+
+@pytest.mark.parametrize("items", [1, 16])
+@pytest.mark.parametrize("what", ["forward", "weights", "input"])
+@pytest.mark.parametrize("form", DEPTHWISE, ids=str)
+def test_depthwise_as_the_oracle(form: Convolution, what: str, items: int) -> None:
+    if what != "input" or form.stride == 1:
+        check(convolution(what, form), items, here=WIDE)
 
 
 @pytest.mark.parametrize("what", ["forward", "weights", "input"])
