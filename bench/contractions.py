@@ -123,7 +123,7 @@ def measure(path: Path, batch: int, bench: Bench, choices: Choices) -> Iterator[
     totals: dict[str, Total] = {}
     for kernel in dict.fromkeys(kernels(program.phase("step").items)):
         lowered = contract.lower(kernel, program, bench.machine)
-        contraction = contract.view(kernel, program)
+        contraction = contract.view(kernel, program, bench.machine)
         if lowered is None or contraction is None:
             continue
         work = 2.0 * contract.multiplications(contraction)

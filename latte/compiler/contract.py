@@ -22,6 +22,7 @@ from latte.compiler.contract_emit import Nest, emit
 from latte.compiler.contract_join import join
 from latte.compiler.contract_plan import plan
 from latte.compiler.contract_result import emits
+from latte.compiler.contract_spread import spread
 from latte.compiler.contract_variants import variants
 from latte.compiler.contract_view import Contraction, recognise
 from latte.compiler.expression import Axis
@@ -37,7 +38,7 @@ def lower(
     """The code of a contraction for this machine, or None where another lowering must do.
     `around` are the axes of the loops and groups it is in, the outermost first; `variant` numbers
     the plans of `contract_variants`, which all give the same bits."""
-    contraction = view(kernel, program)
+    contraction = view(kernel, program, machine)
     if contraction is None or not emits(contraction):
         return None
     chosen = variants(contraction, machine)[variant] if variant else plan(contraction, machine)
@@ -53,16 +54,16 @@ def lower(
 
 def count_variants(kernel: Kernel, program: Program, machine: Machine) -> int:
     """How many variants of a contraction there are to choose from; 0 for other kernels."""
-    contraction = view(kernel, program)
+    contraction = view(kernel, program, machine)
     if contraction is None or not emits(contraction):
         return 0
     return len(variants(contraction, machine))
 
 
-def view(kernel: Kernel, program: Program) -> Contraction | None:
+def view(kernel: Kernel, program: Program, machine: Machine) -> Contraction | None:
     """The kernel as a contraction with as few axes as can be, or None where it is none."""
     found = recognise(kernel, program)
-    return None if found is None else join(found)
+    return None if found is None else join(spread(found, machine))
 
 
 def multiplications(contraction: Contraction) -> int:

@@ -74,18 +74,20 @@ class Asking(Places):
         self.env |= {a.name: 0 for a in plan.summed}
         for factor in self.contraction.factors:
             along = window(self.contraction, factor, rows.axis)
-            lines = [w for a in plan.others if (w := window(self.contraction, factor, a))]
+            found = (window(self.contraction, factor, a) for a in plan.others)
+            lines = [w for w in found if w and w.overlaps]
             if along and lines:
                 self._ask_fresh(factor, lines[-1], along, width)
         self.env = outside
 
     def _ask_fresh(self, factor: Access, down: Window, along: Window, width: int) -> None:
         """Asks for the fresh lines of the next place `down`, `width` places of them `along`."""
-        first = self._place(factor, self.origin)
-        first = first + (down.stride + down.taps - down.fresh) * down.step
-        with self.b.loop(0, down.fresh) as tap:
+        line, place_step = abs(down.step), abs(along.step)
+        begin = down.stride + (down.taps if down.step > 0 else 1) - down.fresh
+        first = self._place(factor, self.origin) + begin * line
+        with self.b.loop(0, down.fresh) as fresh:
             for x, vector in product(range(width * along.stride), range(self.plan.vectors)):
-                place = first + tap * down.step + x * along.step + vector * self.width
+                place = first + fresh * line + x * place_step + vector * self.width
                 self.b.prefetch(self.pointers[factor.buffer], place, 2)
 
     def _want(self, each: Ahead, place: Integer) -> None:

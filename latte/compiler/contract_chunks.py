@@ -15,6 +15,7 @@ from math import prod
 
 from latte.compiler.contract_ahead import LINE
 from latte.compiler.contract_result import additive
+from latte.compiler.contract_spread import spread_axis
 from latte.compiler.contract_tile import guarded, window
 from latte.compiler.contract_view import Contraction
 from latte.compiler.expression import Axis
@@ -62,7 +63,8 @@ def cut_sum(
     jumps = _jumps(contraction, lane, machine)
     sizes = {a.name: 1 if a in jumps else a.size for a in summed}
     places = prod(sizes.values())
-    whole = (a for a in summed if a not in jumps)
+    uncut = {*jumps, *(a for a in summed if a.name == spread_axis(contraction))}
+    whole = (a for a in summed if a not in uncut)
     for a in sorted(whole, key=lambda a: guarded(contraction, a.name)):
         if places <= fits:
             break

@@ -26,6 +26,7 @@ from latte.compiler.contract_parts import RESULT, SUM
 from latte.compiler.contract_place import Point, chunk_of
 from latte.compiler.contract_plan import Plan
 from latte.compiler.contract_result import Registers, additive
+from latte.compiler.contract_spread import spread_axis
 from latte.compiler.contract_tile import Tiles
 from latte.compiler.contract_view import Access, Contraction, Output
 from latte.compiler.expression import Axis, Expression, Load, Position, Random, Scalar
@@ -215,6 +216,11 @@ class Nest(Near):
     def _unrolled(self, a: Axis, begin: Integer, end: Integer, body: Callable[[], None]) -> None:
         """The innermost loop, several places at a time: a long series of short branches is
         foreseen badly. The rest, if there may be one, follows one by one."""
+        if a.name == spread_axis(self.contraction):
+            for number in range(a.size):
+                self.env[a.name] = number
+                body()
+            return
         count = most(self.b, 0, difference(end, begin))
         whole = count - count % UNROLL
         middle, rest = begin + whole, count - whole

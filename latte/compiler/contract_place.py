@@ -83,7 +83,20 @@ class Places:
     def _load(self, access: Access, point: Point) -> Term:
         """A vector along the lanes, or the scalar that is the same in all of them."""
         lanes = self.width if access.coefficient(self.plan.lane.name) else 1
-        return self.b.load(self.pointers[access.buffer], self._place(access, point), lanes)
+        pointer, place = self.pointers[access.buffer], self._place(access, point)
+        if access.spread is None:
+            return self.b.load(pointer, place, lanes)
+        name, group = access.spread
+        own = self._number_of(name, point)
+        order = [lane - lane % group + own for lane in range(lanes)]
+        return self.b.shuffle(self.b.load(pointer, place - own, lanes), None, order)
+
+    def _number_of(self, name: str, point: Point) -> int:
+        """The place of an axis whose loop is unrolled, or that a tile takes whole."""
+        whole = [a.name for a in self.plan.whole]
+        place = point[1 + whole.index(name)] if name in whole else self.env[name]
+        assert isinstance(place, int), name
+        return place
 
     def _summed_range(self, a: Axis) -> tuple[Integer, Integer]:
         size = next((chunk.size for chunk in self.plan.chunks if chunk.axis == a), None)

@@ -27,6 +27,7 @@ from latte.compiler.contract_chunks import (
     slides,
     whole_lines,
 )
+from latte.compiler.contract_spread import spread_axis
 from latte.compiler.contract_tile import (
     Tile,
     Tiles,
@@ -35,6 +36,7 @@ from latte.compiler.contract_tile import (
     is_batch,
     lanes_in_all,
     least_time,
+    overlapping,
     vectors_of,
 )
 from latte.compiler.contract_units import ENOUGH, divide
@@ -142,7 +144,9 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     row_parts, other_parts = parts(machine)
     again = rows.count if rows and not single else 1
     streamed = reused(contraction, lane.name)
-    summed = tuple(sorted(contraction.summed, key=lambda a: -abs(streamed.coefficient(a.name))))
+    by = spread_axis(contraction)
+    order = {a.name: (a.name == by, -abs(streamed.coefficient(a.name))) for a in contraction.summed}
+    summed = tuple(sorted(contraction.summed, key=lambda a: order[a.name]))
     places = again * prod(a.size for a in others)
     streams = places // prod(parts(replace(machine, cores=USUAL))) < STREAMED
     cut = places > 1 and cuttable(contraction) and cuts(contraction, lane, place, streams, machine)
@@ -166,7 +170,7 @@ def _copied(contraction: Contraction, chosen: Plan, machine: Machine) -> int | N
     if not chosen.chunks or not own or streamed.coefficient(own[-1].name) == place:
         return None
     tiles = (*chosen.others, *chosen.whole, *((chosen.rows.axis,) if chosen.rows else ()))
-    if any(streamed.coefficient(a.name) for a in tiles):
+    if streamed.spread or any(streamed.coefficient(a.name) for a in tiles):
         return None
     room = prod(sizes[a.name] for a in own) * place * BYTES
     fits = room <= machine.l1 and chosen.tiles >= COPIED
@@ -203,7 +207,7 @@ def _by_lines(
     if rows is None or not lanes_in_all(contraction, lane.name):
         return False
     most = rows.count * max((a.size for a in rest), default=1)
-    return slides(contraction, rows.axis.name) and most >= ENOUGH
+    return bool(overlapping(contraction, rows.axis)) and most >= ENOUGH
 
 
 def _rows_inside(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
+from latte.compiler.contract_spread import spread_axis
 from latte.compiler.contract_view import Access, Contraction
 from latte.compiler.expression import Axis
 from latte.compiler.machine import Machine
@@ -65,8 +66,10 @@ def tile_options(
     limit = machine.registers - (1 if machine.fma else 2)
     count = vectors_of(lane, machine)
     for vectors in _blocks(contraction, lane, machine):
-        yield _cost(contraction, lane, count, vectors, None, ()), (vectors, None, ())
-        for row, whole in product(free, [(), *((a,) for a in free)]):
+        by = tuple(a for a in free if a.name == spread_axis(contraction))
+        if vectors * (prod(a.size for a in by) + 1) < limit:
+            yield _cost(contraction, lane, count, vectors, None, by), (vectors, None, by)
+        for row, whole in product(free, [by] if by else [(), *((a,) for a in free)]):
             if row in whole or any(a.symbol for a in whole):
                 continue
             inside = prod(a.size for a in whole)
@@ -122,6 +125,7 @@ def _cost(
         loads = 0
         for factor in contraction.factors:
             own = vectors if factor.coefficient(lane.name) else 1
+            own *= 2 if factor.spread else 1
             own *= width if rows and factor.coefficient(rows.axis.name) else 1
             loads += own * prod(a.size for a in whole if factor.coefficient(a.name))
         fmas = vectors * width * inside
@@ -149,19 +153,30 @@ def _begun(contraction: Contraction, rows: Tiles | None) -> float:
     if rows is None:
         return 1.0
     width = rows.widths[0][0]
-    found = (window(contraction, factor, rows.axis) for factor in contraction.factors)
-    shares = (((width - 1) * w.stride + w.taps) / (width * w.taps) for w in found if w)
-    return min((1.0, *shares))
+    found = overlapping(contraction, rows.axis)
+    return min((1.0, *(((width - 1) * w.stride + w.taps) / (width * w.taps) for w in found)))
+
+
+def overlapping(contraction: Contraction, a: Axis) -> list[Window]:
+    """The windows along an axis of the target whose neighbours share taps."""
+    found = (window(contraction, factor, a) for factor in contraction.factors)
+    return [w for w in found if w and w.overlaps]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a place reads of a factor: `taps` places, `step` floats apart; what the next place along
-    an axis of the target reads begins `stride` of these further on."""
+    """What a place reads of a factor: `taps` places, `step` floats apart (less than 0 where a
+    gradient meets them from last to first); what the next place along an axis of the target reads
+    begins `stride` of these further on."""
 
     taps: int
     stride: int
     step: int
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether neighbours share taps."""
+        return self.stride < self.taps
 
     @property
     def fresh(self) -> int:
@@ -173,8 +188,9 @@ def window(contraction: Contraction, factor: Access, a: Axis) -> Window | None:
     """Along an axis of the target, if it and a summed one run along the same dimension."""
     along = factor.coefficient(a.name)
     steps = ((factor.coefficient(taps.name), taps.size) for taps in contraction.summed)
-    step, taps = max(((k, n) for k, n in steps if k and along % k == 0), default=(0, 0))
-    return Window(taps, along // step, step) if along and step else None
+    found = [(abs(k), k, n) for k, n in steps if k and along % k == 0]
+    size, step, taps = max(found, default=(0, 0, 0))
+    return Window(taps, along // size, step) if along and size else None
 
 
 def _cycles(fmas: int, loads: int) -> float:

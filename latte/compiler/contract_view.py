@@ -45,11 +45,14 @@ from latte.compiler.rewrite import substitute_axes, walk
 @dataclass(frozen=True, slots=True)
 class Access:
     """An element of a buffer by its stored position, affine in the contraction's axes. `room`
-    counts for each axis of coefficient 1 how many positions in a row belong to the same row."""
+    counts for each axis of coefficient 1 how many positions in a row belong to the same row. Where
+    it is `spread` (by an axis, in groups of so many lanes), the lanes of each group read the one
+    place of it that the axis says (see `contract_spread`)."""
 
     buffer: str
     offset: Affine
     room: tuple[tuple[str, int], ...]
+    spread: tuple[str, int] | None = None
 
     def coefficient(self, name: str) -> int:
         """The stride along an axis."""

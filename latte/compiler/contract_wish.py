@@ -12,10 +12,10 @@ of its own, and the lanes are added at the end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
-from latte.compiler.affine import Affine, Floor
+from latte.compiler.affine import Affine, Floor, axis
 from latte.compiler.contract_parts import Parts, affine_index, find_parts
 from latte.compiler.expression import Axis, Index, Load
 from latte.compiler.ir import Kernel
@@ -29,7 +29,9 @@ LONG = 512  # places of a sum from which adding the lanes at the end may pay
 class Option:
     """An axis for the lanes. `target` (None where the axis is summed), `factors` and `loads` (of
     what follows the sum, and further targets) must have it innermost; `run` is how many lanes
-    follow one another without a break (fewer than the buffer's axis where it is `grouped`)."""
+    follow one another without a break (fewer than the buffer's axis where it is `grouped`). Lanes
+    may run over all groups of `each` places (see `contract_spread`); `regrouped` names the factors
+    that have these places along one axis, and the groups along another."""
 
     axis: Axis
     target: Place | None
@@ -37,6 +39,8 @@ class Option:
     loads: tuple[Place, ...]
     run: int
     grouped: bool = False
+    each: int = 0
+    regrouped: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -51,6 +55,7 @@ def options(kernel: Kernel) -> tuple[Option, ...]:
     if parts is None:
         return ()
     found = [_option(kernel, parts, a) for a in kernel.axes if a.size > 1]
+    found += [_spread(kernel, parts, a) for a in kernel.axes if a.size > 1]
     found += [_summed(parts, a) for a in parts.fold.axes if a.size > 1]
     return tuple(option for option in found if option is not None)
 
@@ -81,6 +86,41 @@ def _option(kernel: Kernel, parts: Parts, a: Axis) -> Option | None:
     beside = parts.target[places[0][1]].axes() - {a.name}
     grouped = any(b.size > 1 for b in kernel.axes if b.name in beside)
     return Option(a, places[0], lanes, (*places[1:], *whole), a.size, grouped)
+
+
+def _spread(kernel: Kernel, parts: Parts, a: Axis) -> Option | None:
+    """The option whose lanes run over all groups of places along `a`. The one factor that does not
+    depend on `a` has a place for each in every group."""
+    one = _option(kernel, parts, a)
+    if one is None or one.target is None or not one.grouped:
+        return None
+    entry = parts.target[one.target[1]]
+    groups = next((b for b in kernel.axes if entry == axis(b.name) * a.size + axis(a.name)), None)
+    alike = [load for load in parts.factors if _number(load, a.name) is None]
+    if groups is None or len(alike) != 1:
+        return None
+    every = (*kernel.axes, *parts.fold.axes)
+    rows = [axis(groups.name) * a.size + axis(b.name) for b in every if b.size == a.size]
+    numbers = {
+        load.buffer: number for load in parts.factors
+        if (number := _group_place(load, groups, rows)) is not None
+    }  # fmt: skip
+    if len(numbers) < len(parts.factors):
+        return None
+    run = replace(a, size=groups.size * a.size)
+    lanes = tuple(place for place in one.factors if numbers[place[0]] == place[1])
+    others = tuple((name, k, numbers[name]) for name, k in one.factors if numbers[name] != k)
+    lanes = (*lanes, (alike[0].buffer, numbers[alike[0].buffer]))
+    return replace(
+        one, axis=run, factors=lanes, regrouped=others, run=run.size, grouped=False, each=a.size
+    )
+
+
+def _group_place(load: Load, groups: Axis, rows: list[Affine]) -> int | None:
+    """The number of a load's one entry that has the groups, with a place in each."""
+    index = affine_index(load.index) or ()
+    found = [k for k, place in enumerate(index) if groups.name in place.axes()]
+    return found[0] if len(found) == 1 and index[found[0]] in rows else None
 
 
 def _slides(load: Load, parts: Parts, name: str) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from latte.compiler.affine import Affine, axis, constant
 from latte.compiler.contract_parts import find_parts
 from latte.compiler.contract_plan import cycles
+from latte.compiler.contract_spread import spread
 from latte.compiler.contract_view import recognise
 from latte.compiler.expression import Axis, Guard
 from latte.compiler.ir import Group, Item, Kernel, Program, Serial
@@ -70,7 +71,9 @@ class _Cropper:
         """About how many cycles a multiply-add of vectors takes; None where this is no contraction,
         or one whose lanes are summed."""
         contraction = recognise(kernel, self.program)
-        return None if contraction is None else cycles(contraction, self.machine)
+        if contraction is None:
+            return None
+        return cycles(spread(contraction, self.machine), self.machine)
 
 
 def _widest(kernel: Kernel) -> tuple[Axis, int, int] | None:

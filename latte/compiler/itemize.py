@@ -21,6 +21,7 @@ from math import prod
 from latte.compiler.affine import axis
 from latte.compiler.contract_parts import Parts, find_parts
 from latte.compiler.contract_plan import plan
+from latte.compiler.contract_spread import spread
 from latte.compiler.contract_view import recognise
 from latte.compiler.expression import Axis, Expression, Fold, Load
 from latte.compiler.ir import Buffer, Dim, Item, Kernel, Phase, Program, Write, recomputed
@@ -94,7 +95,9 @@ class _Itemizer:
         """Whether the kernel is a contraction with lanes that are places of its target."""
         program = replace(self.program, buffers=(*self.program.buffers, *more))
         contraction = recognise(kernel, program)
-        found = None if contraction is None else plan(contraction, self.machine)
+        if contraction is None:
+            return False
+        found = plan(spread(contraction, self.machine), self.machine)
         return found is not None and not found.summed_lanes
 
 

@@ -34,6 +34,7 @@ MOVE = 128  # multiply-adds in the time in which an element is copied, there and
 MOST_VECTORS = 6  # of lanes in one block
 BATCHED = 1.04  # time of lanes over items against others
 LOADS = 1.3  # time of a sum in lanes, both of whose factors are loaded as vectors
+SPREAD = 2.0  # time of a multiply-add with lanes spread from a place of each group
 ADDED = 16  # multiply-adds in the time in which the lanes of a vector are added
 FLOAT = 4  # bytes
 BREAK = 512  # bytes: rows that are a multiple of it would meet in few sets of the caches
@@ -121,7 +122,8 @@ class _Choice:
         sizes = {buffer: _size(self.buffers[buffer]) for buffer, _ in option.places}
         against = (buffer for buffer, number in option.places if not self._agrees(buffer, number))
         own = sum(sizes[buffer] for buffer, _ in option.factors)
-        return time + MOVE * sum(sizes[buffer] for buffer in against) + 1e-3 * own
+        moved = [*against, *(buffer for buffer, _, _ in option.regrouped)]
+        return time + MOVE * sum(_size(self.buffers[buffer]) for buffer in moved) + 1e-3 * own
 
     def _agrees(self, buffer: str, number: int) -> bool:
         if not self._storable(buffer, number) or not self._free(buffer):
@@ -262,6 +264,19 @@ def blocked(buffer: Buffer, lane: int, block: int, order: tuple[int, ...]) -> tu
     return (outer, *inner, Dim(lane, block, 1, block))
 
 
+def regrouped(
+    buffer: Buffer, lane: int, groups: int, block: int, order: tuple[int, ...]
+) -> tuple[Dim, ...]:
+    """`[groups / block][others in order][groups in a block][lane]`, of groups that have as many
+    places as the lane's axis."""
+    each = buffer.axes[lane].size
+    many = block // each
+    places = Dim(groups, each, 1, each)
+    inner = tuple(places if k == groups else Dim(k, buffer.axes[k].size) for k in order)
+    outer = Dim(groups, -(-buffer.axes[groups].size // block), block)
+    return (outer, *inner, Dim(groups, many, each, many), Dim(lane, each))
+
+
 def row(buffer: Buffer, lane: int, machine: Machine) -> tuple[Dim, ...]:
     """`[others as declared][lane]`, the lane padded to whole blocks of vectors."""
     size = buffer.axes[lane].size
@@ -309,6 +324,10 @@ def option_time(option: Option, kernel: Kernel, machine: Machine) -> float:
     leave lanes empty; where the lanes are summed, each result takes a few operations at the end."""
     if option.grouped and option.run % machine.width:
         return inf  # a group's last vector would reach into the next group
+    if option.each and (machine.width % option.each or option.each == machine.width):
+        return inf  # a vector would not hold whole groups
+    if option.each:
+        return SPREAD * work(kernel) * lane_time(option.run, machine)
     if option.target is not None:
         batched = BATCHED if option.axis.symbol else 1.0
         return batched * work(kernel) * lane_time(option.axis.size, machine)

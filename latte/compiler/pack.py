@@ -21,6 +21,7 @@ from latte.compiler.affine import Affine, axis
 from latte.compiler.contract_parts import Parts, find_parts
 from latte.compiler.contract_plan import plan
 from latte.compiler.contract_result import emits
+from latte.compiler.contract_spread import spread
 from latte.compiler.contract_view import recognise
 from latte.compiler.contract_wish import Option, Place, options, work
 from latte.compiler.expression import Axis, Expression, Fold, Load
@@ -36,7 +37,7 @@ from latte.compiler.ir import (
     expressions,
     kernels,
 )
-from latte.compiler.layout import MOVE, beside, best_vectors, blocked, option_time, row
+from latte.compiler.layout import MOVE, beside, best_vectors, blocked, option_time, regrouped, row
 from latte.compiler.lower_access import storage
 from latte.compiler.machine import Machine
 from latte.compiler.rewrite import rewrite, walk
@@ -127,7 +128,9 @@ class _Packer:
         if any(element != "f32" for element in elements):
             return False
         contraction = recognise(kernel, self.program)
-        found = None if contraction is None else plan(contraction, self.machine)
+        if contraction is None:
+            return True
+        found = plan(spread(contraction, self.machine), self.machine)
         return found is None or found.summed_lanes
 
     def _packed(self, kernel: Kernel) -> list[Kernel]:
@@ -141,6 +144,8 @@ class _Packer:
             return [kernel]
         copies = [self._copy_factor(parts, best, place) for place in self._others(best)
                   if place != best.target]  # fmt: skip
+        copies += [self._copy_factor(parts, best, (buffer, number), groups)
+                   for buffer, number, groups in best.regrouped]  # fmt: skip
         names = {copy.source: copy.name for copy in copies}
         changed = _with_fold(kernel, parts.fold, self._renamed(parts, names))
         before = [copy.kernel for copy in copies if copy.kernel is not None]
@@ -153,8 +158,9 @@ class _Packer:
         return option_time(option, kernel, self.machine) + MOVE * self._moved(option)
 
     def _moved(self, option: Option) -> int:
-        places = self._others(option)
-        return sum(prod(a.size for a in self.buffers[buffer].axes) for buffer, _ in places)
+        moved = [buffer for buffer, _ in self._others(option)]
+        moved += [buffer for buffer, _, _ in option.regrouped]
+        return sum(prod(a.size for a in self.buffers[buffer].axes) for buffer in moved)
 
     def _others(self, option: Option) -> list[Place]:
         """What an option needs stored otherwise. Lanes that are summed need no padding."""
@@ -192,7 +198,9 @@ class _Packer:
 
         return replace(parts.fold, body=rewrite(parts.fold.body, rule))
 
-    def _copy_factor(self, parts: Parts, option: Option, place: tuple[str, int]) -> _Copy:
+    def _copy_factor(
+        self, parts: Parts, option: Option, place: tuple[str, int], groups: int | None = None
+    ) -> _Copy:
         """A scratch buffer with a factor's lanes innermost, and the kernel that fills it."""
         buffer, number = place
         source = self.buffers[buffer]
@@ -203,7 +211,7 @@ class _Packer:
         if self.fresh.get(key) == name:
             return _Copy(buffer, name, None)
         if name not in self.buffers:
-            self._make(name, source, number, option.run, own, other)
+            self._make(name, source, number, option.run, own, other, groups)
         self.fresh[key] = name
         fresh = tuple(Axis(f"{a.name}.{k}", a.size, a.symbol) for k, a in enumerate(source.axes))
         index = tuple(axis(a.name) for a in fresh)
@@ -211,12 +219,20 @@ class _Packer:
                         source.origin, f"copy of {buffer}")  # fmt: skip
         return _Copy(buffer, name, kernel)
 
-    def _make(self, name: str, like: Buffer, number: int, run: int, own: Load, other: Load) -> None:
+    def _make(
+        self, name: str, like: Buffer, number: int, run: int, own: Load, other: Load,
+        groups: int | None = None,
+    ) -> None:  # fmt: skip
         block = best_vectors(run, self.machine) * self.machine.width
         made = Buffer(name, like.axes, "scratch", like.origin)
         order = beside(made, number, own, other, self.buffers[other.buffer])
         batched = like.axes[number].symbol is not None
-        dims = row(made, number, self.machine) if batched else blocked(made, number, block, order)
+        if groups is not None:
+            dims = regrouped(made, number, groups, block, order)
+        elif batched:
+            dims = row(made, number, self.machine)
+        else:
+            dims = blocked(made, number, block, order)
         made = replace(made, dims=dims)
         self.buffers[name] = self.scratch[name] = made
 

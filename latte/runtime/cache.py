@@ -25,7 +25,7 @@ from latte.options import PACKAGE, __version__, stdlib_folder
 
 CAP = 10**9  # bytes; the entries used longest ago go first
 KEEP = 0.8  # share of the cap that is left after a cleaning
-STORES_BETWEEN_CLEANINGS = 256
+CLEANING = "00"  # what keys begin with whose storing is followed by a cleaning: one of 256
 SOURCES = ("compiler", "codegen", "runtime")
 TOLD: set[str] = set()  # warnings that this process has shown
 
@@ -35,7 +35,6 @@ class Cache:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._stores = 0
         self._warned = False
         self._descriptor: int | None = None
         self._stores_fail = False
@@ -71,9 +70,8 @@ class Cache:
             return
         try:
             _write(self._descriptor, key, data)
-            if self._stores % STORES_BETWEEN_CLEANINGS == 0:
+            if key.startswith(CLEANING):
                 clean(self._descriptor, CAP)
-            self._stores += 1
         except OSError as error:
             self._stores_fail = True
             self._warn(str(error.strerror or error))

@@ -175,7 +175,9 @@ def test_a_large_weight_that_nothing_reads_twice_is_read_from_begin_to_end(
 ) -> None:
     here, net = replace(machine(), l2=l2), latte.loads(WIDE).elaborated
     program = optimize(program_of(net, batch=32), here, Choices(without=frozenset({"fuse"})))
-    views = [contract.view(kernel, program) for kernel, _ in nests(program.phase("step").items)]
+    views = [
+        contract.view(kernel, program, here) for kernel, _ in nests(program.phase("step").items)
+    ]
     chosen = [plan(view, here) for view in views if view is not None]
     over_items = [each for each in chosen if each is not None and each.lane.symbol == "n"]
     assert over_items and all({c.size for c in each.chunks} == sizes for each in over_items)
@@ -234,7 +236,7 @@ def prepared(program: Program, here: Machine) -> Program:
 def chosen_plan(program: Program, here: Machine) -> Plan:
     """The plan of the first contraction of the program as the passes make it."""
     ready = prepared(program, here)
-    views = [contract.view(kernel, ready) for kernel, _ in nests(ready.phases[0].items)]
+    views = [contract.view(kernel, ready, here) for kernel, _ in nests(ready.phases[0].items)]
     chosen = plan(next(view for view in views if view is not None), here)
     assert chosen is not None
     return chosen

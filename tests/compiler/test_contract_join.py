@@ -16,7 +16,9 @@ def sizes(program: Program) -> tuple[list[int], list[int]]:
     """Sizes of the output and summed axes after layout and pack."""
     stored = pack(layout(isolate(program), machine()), machine())
     views = [
-        contract.view(item, stored) for item in stored.phases[0].items if isinstance(item, Kernel)
+        contract.view(item, stored, machine())
+        for item in stored.phases[0].items
+        if isinstance(item, Kernel)
     ]
     (found,) = [view for view in views if isinstance(view, Contraction)]
     return [a.size for a in found.axes], [a.size for a in found.summed]

@@ -27,7 +27,7 @@ def tile(name: str, batch: int) -> Plan:
     program = program_of(elaborate(read_text(NET, "<test>"), "N", {}), batch=batch)
     ready = dict(stages(program, WIDE))["crop"]
     [kernel] = [k for k in kernels(ready.phase("forward").items) if k.name == name]
-    form = contract.view(kernel, ready)
+    form = contract.view(kernel, ready, WIDE)
     chosen = None if form is None else plan(form, WIDE)
     assert chosen is not None
     return chosen

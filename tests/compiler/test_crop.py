@@ -69,7 +69,7 @@ def test_windows_of_each_channel_are_taken_line_by_line() -> None:
     program = single(DEPTHWISE[0])
     made = kernels(crop(program, WIDE).phases[0].items)
     assert [k.name for k in made] == ["out", "out.edge.0", "out.edge.1"]
-    contraction = view(made[0], program)
+    contraction = view(made[0], program, WIDE)
     chosen = contraction and plan(contraction, WIDE)
     assert chosen and chosen.by_lines and chosen.rows_inside
     assert chosen.rows and chosen.rows.axis.name == made[0].axes[-1].name

@@ -119,6 +119,16 @@ def test_the_entries_used_longest_ago_go_first(folder: Path) -> None:
     assert left[0] == 0 and left[1:] == list(range(10 - len(left) + 1, 10)) and len(left) < 6
 
 
+def test_storing_cleans_now_and_then(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process may store little: what a store leaves to clean does not depend on their number,
+    nor does a store look through all entries each time."""
+    monkeypatch.setattr("latte.runtime.cache.CAP", 20_000)
+    for number in range(1500):
+        Cache(folder).store(key(str(number)), bytes(1000))
+    left = len(list(folder.iterdir()))
+    assert 16 < left < 1000
+
+
 STORM = """
 import sys, warnings
 from pathlib import Path
