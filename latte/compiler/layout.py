@@ -30,6 +30,7 @@ from latte.compiler.rewrite import walk
 
 STORED_ALIKE = {"parameter": "parameter", "parameter gradient": "parameter", "state": "parameter"}
 FIXED = frozenset({"input", "carried", "result", "running"})
+ROOMY = frozenset({"input", "running"})  # of these, what may have room behind its rows
 MOVE = 128  # multiply-adds in the time in which an element is copied, there and in gradients
 MOST_VECTORS = 6  # of lanes in one block
 BATCHED = 1.04  # time of lanes over items against others
@@ -217,6 +218,12 @@ class _Choice:
         return tuple(self._with_room(buffer, whole) for buffer in stored.values())
 
     def _with_room(self, buffer: Buffer, whole: dict[tuple[Key, int], int]) -> Buffer:
+        if not buffer.dims and buffer.role in ROOMY and buffer.element == "f32" and buffer.axes:
+            last = len(buffer.axes) - 1
+            if whole.get((self.key(buffer.name), last), 0) > buffer.axes[last].size:
+                dims = tuple(Dim(k, a.size) for k, a in enumerate(buffer.axes))
+                return self._with_room(replace(buffer, dims=dims), whole)
+
         def widened(dim: Dim) -> Dim:
             size = whole.get((self.key(buffer.name), dim.axis), 0)
             plain = dim.divide == 1 and not dim.modulo

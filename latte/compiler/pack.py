@@ -19,7 +19,7 @@ from math import prod
 
 from latte.compiler.affine import Affine, axis
 from latte.compiler.contract_parts import Parts, find_parts
-from latte.compiler.contract_plan import plan
+from latte.compiler.contract_plan import Plan, plan
 from latte.compiler.contract_result import emits
 from latte.compiler.contract_spread import spread
 from latte.compiler.contract_view import recognise
@@ -40,6 +40,7 @@ from latte.compiler.ir import (
 from latte.compiler.layout import MOVE, beside, best_vectors, blocked, option_time, regrouped, row
 from latte.compiler.lower_access import storage
 from latte.compiler.machine import Machine
+from latte.compiler.plan_memory import reads
 from latte.compiler.rewrite import rewrite, walk
 
 WORTH = 8  # multiply-adds for each element moved, from which a copy pays
@@ -127,11 +128,18 @@ class _Packer:
         elements = [self.buffers[buffer].element for buffer in named]
         if any(element != "f32" for element in elements):
             return False
-        contraction = recognise(kernel, self.program)
-        if contraction is None:
-            return True
-        found = plan(spread(contraction, self.machine), self.machine)
+        found = self._plan(kernel)
         return found is None or found.summed_lanes
+
+    def _plan(self, kernel: Kernel) -> Plan | None:
+        """The plan of a kernel, of whose factors some may be copies."""
+        program = self.program
+        if any(name in self.scratch for name in reads(kernel)):
+            program = replace(program, buffers=tuple(self.buffers.values()))
+        contraction = recognise(kernel, program)
+        if contraction is None:
+            return None
+        return plan(spread(contraction, self.machine), self.machine)
 
     def _packed(self, kernel: Kernel) -> list[Kernel]:
         """The kernel with the option that moves least, and the copies for it."""
@@ -149,7 +157,7 @@ class _Packer:
         names = {copy.source: copy.name for copy in copies}
         changed = _with_fold(kernel, parts.fold, self._renamed(parts, names))
         before = [copy.kernel for copy in copies if copy.kernel is not None]
-        if self._stays(best):
+        if best.target is None or (self._stays(best) and self._plan(changed) is not None):
             return [*before, changed]
         return [*before, *self._copy_target(changed, parts, best)]
 
