@@ -50,7 +50,7 @@ def ahead(
     """What to ask for while `step`'s axis goes on by so many places. `sizes` are the places of
     each axis that a unit walks over between two steps, `whole` those of all axes."""
     a, places = step
-    if sum(_bytes(factor, whole) for factor in factors) < machine.l2:
+    if sum(span(factor, whole) for factor in factors) < machine.l2:
         return ()
     found = (
         Ahead(number, factor.coefficient(a.name) * places, _runs(factor, sizes))
@@ -66,11 +66,11 @@ def _foreseen(factor: Access, sizes: dict[str, int], summed: frozenset[str]) -> 
     return bool(along) and (len(_runs(factor, sizes)) > 1 or max(along) >= SERIES)
 
 
-def _bytes(factor: Access, sizes: dict[str, int]) -> int:
-    """Of all that is read, where windows overlap no more than lies between first and last."""
+def span(factor: Access, sizes: dict[str, int]) -> int:
+    """Bytes of all that is read, where windows overlap no more than lies between first and last."""
     steps = [(abs(factor.coefficient(name)), count) for name, count in sizes.items()]
-    span = 1 + sum(step * (count - 1) for step, count in steps)
-    return 4 * min(span, prod(count for step, count in steps if step))
+    between = 1 + sum(step * (count - 1) for step, count in steps)
+    return 4 * min(between, prod(count for step, count in steps if step))
 
 
 def _runs(factor: Access, sizes: dict[str, int]) -> tuple[tuple[int, int], ...]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
-from latte.compiler.contract_ahead import LINE, Ahead, ahead
+from latte.compiler.contract_ahead import LINE, Ahead, ahead, span
 from latte.compiler.contract_chunks import (
     BYTES,
     Chunk,
@@ -244,15 +244,33 @@ def _summed_plan(contraction: Contraction, machine: Machine) -> Plan | None:
     _, rows, whole = best_tile(contraction, lane, machine)
     taken = {*(a.name for a in whole), rows.axis.name if rows else ""}
     rest = tuple(a for a in contraction.axes if a.name not in taken)
-    others = tuple(sorted(rest, key=lambda a: -contraction.target.coefficient(a.name)))
-    parts = partial(_parts, 1, rows, others, 1e12, AGAIN_NEAR, False)
+    inside = _read_again(contraction, rows, rest, machine)
+    rank = {a.name: (a in inside, -contraction.target.coefficient(a.name)) for a in rest}
+    others = tuple(sorted(rest, key=lambda a: rank[a.name]))
+    shared = () if others and others[0] in inside else others
+    parts = partial(_parts, 1, rows, shared, 1e12, AGAIN_NEAR, False)
     row_parts, other_parts = parts(machine)
     usual = parts(replace(machine, cores=USUAL))[1]
     summed = (*(a for a in contraction.summed if a is not lane), lane)
     again = prod(a.size for a in others) // usual > 1 and cuttable(contraction)
     held = (rows.base + 1 if rows else 1) * lane.size * BYTES
-    chunks = cut_rows(summed[:-1], machine.l1 // 2 // held) if again else ()
+    near = machine.l2 // 8 if inside else machine.l1 // 2
+    chunks = cut_rows(summed[:-1], near // held) if again else ()
     return Plan(lane, 1, 1, rows, whole, (), others, row_parts, other_parts, chunks, summed)
+
+
+def _read_again(
+    contraction: Contraction, rows: Tiles | None, rest: tuple[Axis, ...], machine: Machine
+) -> tuple[Axis, ...]:
+    """Axes at each of whose places all of the one factor is read that no cache holds, where its own
+    axes are enough for units."""
+    sizes = {a.name: a.size for a in (*contraction.axes, *contraction.summed)}
+    large = [factor for factor in contraction.factors if span(factor, sizes) > machine.l2]
+    if len(large) != 1 or rows is None or not large[0].coefficient(rows.axis.name):
+        return ()
+    found = tuple(a for a in rest if not large[0].coefficient(a.name))
+    units = rows.count * prod(a.size for a in rest if a not in found)
+    return found if units >= ENOUGH else ()
 
 
 def _is_summed_lane(contraction: Contraction, a: Axis, machine: Machine) -> bool:

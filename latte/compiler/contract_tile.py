@@ -136,10 +136,9 @@ def _cost(
     along = any(f.coefficient(rows.axis.name) == 1 for f in contraction.factors) if rows else True
     far = sum(a.coefficient(rows.axis.name) for a in (contraction.target, *contraction.factors)
               ) if rows else 0  # fmt: skip
-    begun = _begun(contraction, rows) if lanes_in_all(contraction, lane.name) else 0.0
     return (
         cycles / work
-        + STREAM / vectors * begun
+        + STREAM / vectors * _begun(contraction, lane, rows)
         + run_time
         + (0.0 if along else 0.02)
         + 0.01 * len(whole)
@@ -147,10 +146,12 @@ def _cost(
     )
 
 
-def _begun(contraction: Contraction, rows: Tiles | None) -> float:
-    """How many runs of lines begin for each row and place of the sum: fewer where the windows of
-    a tile's rows overlap."""
-    if rows is None:
+def _begun(contraction: Contraction, lane: Axis, rows: Tiles | None) -> float:
+    """How many runs of lines begin for each row and place of the sum: none where one operand is
+    splat, fewer where the windows of a tile's rows overlap."""
+    if not lanes_in_all(contraction, lane.name):
+        return 0.0
+    if rows is None or lane in contraction.summed:
         return 1.0
     width = rows.widths[0][0]
     found = overlapping(contraction, rows.axis)
