@@ -49,6 +49,8 @@ ENTRIES = (
 OTHERS = (
     Entry("ResNet-50", "bench/other/resnet50.latte", 8),
     Entry("MobileNet", "bench/other/mobilenet.latte", 16),
+    Entry("EfficientNet, blocks", "bench/other/efficientnet.latte", 16),
+    Entry("ResNeXt, blocks", "bench/other/resnext.latte", 8),
     Entry("DenseNet, 32x32", "bench/other/densenet.latte", 64),
     Entry("ResNet-20, 32x32", "bench/other/resnet20.latte", 128),
     Entry("U-Net, 96x96", "bench/other/unet.latte", 8),

@@ -49,7 +49,8 @@ STREAMED = 32  # tiles for which a lane factor is read, below which memory is th
 USUAL = 2  # cores for which sums are cut: how many there are must not change a result
 ASKED = 4  # multiply-adds of a tile for each line that it asks for, below which asking is the work
 COPIED = 32  # tiles that pay for a copy of what they all read
-PASSING = 8  # second caches, from whose size on a target is not kept until it is read
+PASSING = 64 << 20  # bytes of a target that no cache keeps until it is read
+PASSING_STREAMS = 8  # second caches, from whose size on stores would wait for memory
 AGAIN, AGAIN_NEAR = 24.0, 5.0  # places in the time in which a unit's chunk comes into the caches
 
 
@@ -153,7 +154,7 @@ def scheduled(contraction: Contraction, lane: Axis, tile: Tile, machine: Machine
     chunks = cut_sum(contraction, lane, summed, place, streams, machine) if cut else ()
     chosen = Plan(
         lane, vectors, blocks, rows, whole, outer, others, row_parts, other_parts, chunks, summed,
-        (), not chunks and _passes(contraction, machine),
+        (), not chunks and _passes(contraction, lane, machine),
         by_lines or _rows_inside(contraction, lane, rows, others),
         by_lines,
     )  # fmt: skip
@@ -279,8 +280,9 @@ def _is_summed_lane(contraction: Contraction, a: Axis, machine: Machine) -> bool
     return all(factor.coefficient(a.name) == 1 for factor in contraction.factors)
 
 
-def _passes(contraction: Contraction, machine: Machine) -> bool:
-    """Whether a target is too large to be found in a cache again, and its vectors are aligned."""
+def _passes(contraction: Contraction, lane: Axis, machine: Machine) -> bool:
+    """Whether a target is too large to be found in a cache again, or made faster than its lines
+    could be read before they are written, and its vectors are aligned."""
     size = prod(a.size for a in contraction.axes) * BYTES
     offsets = [output.target.offset for output in contraction.outputs]
     steps = [k for offset in offsets for _, k in offset.terms if k != 1]
@@ -288,7 +290,9 @@ def _passes(contraction: Contraction, machine: Machine) -> bool:
     aligned = not any(step % machine.width for step in steps)
     read = {load.buffer for load, _ in contraction.loads}
     fresh = not any(o.add or o.target.buffer in read for o in contraction.outputs)
-    return size >= PASSING * machine.l2 and aligned and fresh
+    streams = lanes_in_all(contraction, lane.name)
+    least = min(PASSING, PASSING_STREAMS * machine.l2) if streams else PASSING
+    return size >= least and aligned and fresh
 
 
 def reused(contraction: Contraction, lane: str) -> Access:

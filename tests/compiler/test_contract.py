@@ -21,7 +21,7 @@ from latte.compiler.expression import Axis
 from latte.compiler.ir import Kernel, Program, nests
 from latte.compiler.isolate import isolate
 from latte.compiler.layout import layout
-from latte.compiler.machine import Machine
+from latte.compiler.machine import Machine, level
 from latte.compiler.pack import pack
 from latte.compiler.pipeline import optimize
 from latte.compiler.vector import Lowered
@@ -272,3 +272,22 @@ def check(
             whole, array = whole[:items], array[:items]
         scale = np.abs(whole).max()
         np.testing.assert_allclose(array, whole, rtol=2e-5, atol=2e-5 * scale)
+
+
+def test_few_items_read_a_large_weight_once() -> None:
+    """Its rows are divided among units; each tile of them meets all items while it is near."""
+    text = """
+net N() {
+    input image[64]
+    input label: class(8)
+    hidden = ReLU(Linear(ReLU(Linear(image, 2048)), 2048))
+    loss SoftmaxLoss(Linear(hidden, 8), label)
+}
+"""
+    here, net = level("x86-64-v4"), latte.loads(text).elaborated
+    program = optimize(program_of(net, batch=4), here, Choices())
+    [kernel] = [k for k, _ in nests(program.phase("backward").items) if k.name == "relu1.grad"]
+    view = contract.view(kernel, program, here)
+    chosen = view and plan(view, here)
+    assert chosen and chosen.summed_lanes and chosen.other_parts == 1 and chosen.row_parts > 1
+    assert [a.symbol for a in chosen.others] == ["n"]
