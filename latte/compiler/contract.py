@@ -8,6 +8,7 @@ None where the kernel is no contraction, or no axis can have the lanes; lower.py
         24 accumulators summed over ky, kx, c
 
 `contract_view` finds the sum of products, `contract_join` joins its axes,
+`contract_spread` lets lanes run over several groups,
 `contract_plan` chooses lanes, tile and order,
 `contract_emit` writes the loops, `contract_dot` those whose lanes are summed,
 `contract_result` what is made of the sum.

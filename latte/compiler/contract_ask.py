@@ -81,13 +81,13 @@ class Asking(Places):
         self.env = outside
 
     def _ask_fresh(self, factor: Access, down: Window, along: Window, width: int) -> None:
-        """Asks for the fresh lines of the next place `down`, `width` places of them `along`."""
-        line, place_step = abs(down.step), abs(along.step)
-        begin = down.stride + (down.taps if down.step > 0 else 1) - down.fresh
-        first = self._place(factor, self.origin) + begin * line
-        with self.b.loop(0, down.fresh) as fresh:
+        """Asks for the lines that the next place `down` reads and this one does not, as much of
+        them as `width` places `along` read."""
+        beyond = down.taps if down.step > 0 else 1
+        first = self._place(factor, self.origin) + beyond * abs(down.step)
+        with self.b.loop(0, down.stride) as line:
             for x, vector in product(range(width * along.stride), range(self.plan.vectors)):
-                place = first + fresh * line + x * place_step + vector * self.width
+                place = first + line * abs(down.step) + x * abs(along.step) + vector * self.width
                 self.b.prefetch(self.pointers[factor.buffer], place, 2)
 
     def _want(self, each: Ahead, place: Integer) -> None:

@@ -125,7 +125,7 @@ def _cost(
         loads = 0
         for factor in contraction.factors:
             own = vectors if factor.coefficient(lane.name) else 1
-            own *= 2 if factor.spread else 1
+            own *= 2 if factor.spread else 1  # a load and a shuffle
             own *= width if rows and factor.coefficient(rows.axis.name) else 1
             loads += own * prod(a.size for a in whole if factor.coefficient(a.name))
         fmas = vectors * width * inside
@@ -178,11 +178,6 @@ class Window:
     def overlaps(self) -> bool:
         """Whether neighbours share taps."""
         return self.stride < self.taps
-
-    @property
-    def fresh(self) -> int:
-        """How many of its taps the place before does not read."""
-        return min(self.stride, self.taps)
 
 
 def window(contraction: Contraction, factor: Access, a: Axis) -> Window | None:
