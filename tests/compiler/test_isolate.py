@@ -8,10 +8,12 @@ from latte import build
 from latte.codegen import interp
 from latte.codegen.interp import Run
 from latte.compiler.affine import axis
+from latte.compiler.contract_parts import find_parts
 from latte.compiler.expression import Apply, Axis, Fold, Load, Number, Position
-from latte.compiler.ir import Buffer, Kernel, Phase, Program, Write, expressions
+from latte.compiler.ir import Buffer, Kernel, Phase, Program, Write, expressions, kernels
 from latte.compiler.isolate import factors, isolate, normal
-from latte.compiler.pipeline import program_of
+from latte.compiler.machine import host
+from latte.compiler.pipeline import program_of, stages
 from latte.compiler.rewrite import walk
 from latte.compiler.show import show, show_program
 from latte.compiler.verify import verify
@@ -122,3 +124,28 @@ net Net {
             np.testing.assert_allclose(
                 got[buffer.name], expected[buffer.name], rtol=1e-9, atol=1e-12, err_msg=buffer.name
             )
+
+
+def test_a_factor_of_the_step_before_is_computed_ahead() -> None:
+    """max(prev(h), 0) is made for all steps at once: the gradient of what it is multiplied with is
+    a contraction over items and steps."""
+    text = """
+neuron Rectified(x[i...], wx[i...], h[k], wh[k]) =
+    tanh(sum(i) wx[i] * x[i] + sum(k) wh[k] * max(h[k], 0))
+layer Own(source[i...], size) {
+    param wx[size, i...] = xavier(size(i))
+    param wh[size, size] = xavier(size)
+    ensemble out[j: size] = Rectified(source[...], wx[j], prev(out)[:], wh[j])
+}
+net Net {
+    input xs[@time, 9]
+    input ys[@time, 32]
+    loss MeanSquaredLoss(Own(xs, 32), ys)
+}
+"""
+    net = build.elaborate(build.read_text(text, "test"), None, {})
+    after = dict(stages(program_of(net, batch=16, time=5), host()))["isolate"]
+    made = {k.name: k for k in kernels(after.phase("backward").items)}
+    parts = find_parts(made["own1.wh.grad.sum"])
+    assert parts is not None and [a.symbol for a in parts.fold.axes] == ["n", "t"]
+    assert "own1.wh.grad.factor" in {load.buffer for load in parts.factors}
