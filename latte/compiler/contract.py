@@ -23,9 +23,9 @@ from latte.compiler.contract_emit import Nest, emit
 from latte.compiler.contract_join import join
 from latte.compiler.contract_plan import plan
 from latte.compiler.contract_result import emits
-from latte.compiler.contract_spread import spread
+from latte.compiler.contract_spread import spread_view
 from latte.compiler.contract_variants import variants
-from latte.compiler.contract_view import Contraction, recognise
+from latte.compiler.contract_view import Contraction
 from latte.compiler.expression import Axis
 from latte.compiler.ir import Kernel, Program
 from latte.compiler.machine import Machine
@@ -63,8 +63,8 @@ def count_variants(kernel: Kernel, program: Program, machine: Machine) -> int:
 
 def view(kernel: Kernel, program: Program, machine: Machine) -> Contraction | None:
     """The kernel as a contraction with as few axes as can be, or None where it is none."""
-    found = recognise(kernel, program)
-    return None if found is None else join(spread(found, machine))
+    found = spread_view(kernel, program, machine)
+    return None if found is None else join(found)
 
 
 def multiplications(contraction: Contraction) -> int:

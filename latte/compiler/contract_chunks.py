@@ -102,7 +102,7 @@ def _jumps(contraction: Contraction, lane: Axis, machine: Machine) -> tuple[Axis
     tiled = [a for a in contraction.axes if a is not lane]
     for splat in (f for f in contraction.factors if not f.coefficient(lane.name)):
         once = all(splat.coefficient(a.name) for a in tiled)
-        if not once or any(slides(contraction, a.name) for a in tiled):
+        if not once or any(slides(contraction, a) for a in tiled):
             continue
         reach = max((splat.coefficient(a.name) * a.size for a in tiled), default=0)
         found = tuple(a for a in contraction.summed if splat.coefficient(a.name) >= reach)
@@ -124,8 +124,7 @@ def whole_lines(contraction: Contraction, lane: Axis) -> bool:
     return whole and bool(splats)
 
 
-def slides(contraction: Contraction, name: str) -> bool:
+def slides(contraction: Contraction, a: Axis) -> bool:
     """Whether an axis of the target and a summed one run along the same dimension."""
-    a = next(a for a in contraction.axes if a.name == name)
     found = (window(contraction, factor, a) for factor in contraction.factors)
     return any(w.step > 1 for w in found if w)

@@ -28,7 +28,7 @@ def join(contraction: Contraction) -> Contraction:
 
 def _follow(contraction: Contraction, outer: Axis, inner: Axis) -> bool:
     """Whether a step along `outer` is a whole row of `inner` everywhere."""
-    if outer.symbol or inner.symbol or _named(contraction, {outer.name, inner.name}):
+    if outer.symbol or inner.symbol or named(contraction, {outer.name, inner.name}):
         return False
     return all(
         access.coefficient(outer.name) == inner.size * access.coefficient(inner.name)
@@ -36,7 +36,7 @@ def _follow(contraction: Contraction, outer: Axis, inner: Axis) -> bool:
     )
 
 
-def _named(contraction: Contraction, names: set[str]) -> bool:
+def named(contraction: Contraction, names: set[str]) -> bool:
     """Whether more than positions in buffers depends on one of these axes."""
     guards = (*contraction.where, *contraction.guards)
     values = (contraction.result, *(output.value for output in contraction.outputs))

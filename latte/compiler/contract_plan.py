@@ -222,7 +222,7 @@ def _rows_inside(
     splats = [factor for factor in contraction.factors if not factor.coefficient(lane.name)]
     steps = [splat.coefficient(rows.axis.name) for splat in splats]
     shared = whole_lines(contraction, lane) and max(steps) < LINE
-    if any(slides(contraction, a.name) for a in others) and not shared:
+    if any(slides(contraction, a) for a in others) and not shared:
         return False
     return all(
         0 < step < splat.coefficient(a.name)

@@ -14,11 +14,19 @@ from dataclasses import replace
 from itertools import permutations
 
 from latte.compiler.affine import Affine
-from latte.compiler.contract_view import Access, Contraction
-from latte.compiler.expression import Axis, Position, Random
+from latte.compiler.contract_join import named
+from latte.compiler.contract_view import Access, Contraction, recognise
+from latte.compiler.expression import Axis
+from latte.compiler.ir import Kernel, Program
 from latte.compiler.machine import Machine
 from latte.compiler.once import once
-from latte.compiler.rewrite import walk
+
+
+def spread_view(kernel: Kernel, program: Program, machine: Machine) -> Contraction | None:
+    """The kernel as a contraction, with lanes over groups where that fills vectors; None where it
+    is none."""
+    found = recognise(kernel, program)
+    return None if found is None else spread(found, machine)
 
 
 @once
@@ -39,13 +47,7 @@ def spread_axis(contraction: Contraction) -> str | None:
 
 def _spreads(contraction: Contraction, groups: Axis, inner: Axis) -> bool:
     """Whether the lanes would follow one another, or be spread, in every access."""
-    names = {groups.name, inner.name}
-    guards = (*contraction.where, *contraction.guards)
-    values = (contraction.result, *(output.value for output in contraction.outputs))
-    numbers = (n for value in values for n in walk(value) if isinstance(n, Position | Random))
-    if groups.symbol or inner.symbol or any(True for _ in numbers):
-        return False
-    if any(guard.axes() & names for guard in guards):
+    if groups.symbol or inner.symbol or named(contraction, {groups.name, inner.name}):
         return False
     follow = [_follow(access, groups, inner) for access in contraction.accesses]
     spreads = [_by(contraction, factor, groups, inner) for factor in contraction.factors]

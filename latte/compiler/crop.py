@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from latte.compiler.affine import Affine, axis, constant
 from latte.compiler.contract_parts import find_parts
 from latte.compiler.contract_plan import cycles
-from latte.compiler.contract_spread import spread
-from latte.compiler.contract_view import recognise
+from latte.compiler.contract_spread import spread_view
 from latte.compiler.expression import Axis, Guard
 from latte.compiler.ir import Group, Item, Kernel, Program, Serial
 from latte.compiler.machine import Machine
@@ -70,10 +69,8 @@ class _Cropper:
     def _cycles(self, kernel: Kernel) -> float | None:
         """About how many cycles a multiply-add of vectors takes; None where this is no contraction,
         or one whose lanes are summed."""
-        contraction = recognise(kernel, self.program)
-        if contraction is None:
-            return None
-        return cycles(spread(contraction, self.machine), self.machine)
+        contraction = spread_view(kernel, self.program, self.machine)
+        return None if contraction is None else cycles(contraction, self.machine)
 
 
 def _widest(kernel: Kernel) -> tuple[Axis, int, int] | None:

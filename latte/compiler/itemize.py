@@ -21,8 +21,7 @@ from math import prod
 from latte.compiler.affine import axis
 from latte.compiler.contract_parts import Parts, find_parts
 from latte.compiler.contract_plan import plan
-from latte.compiler.contract_spread import spread
-from latte.compiler.contract_view import recognise
+from latte.compiler.contract_spread import spread_view
 from latte.compiler.expression import Axis, Expression, Fold, Load
 from latte.compiler.ir import Buffer, Dim, Item, Kernel, Phase, Program, Write, recomputed
 from latte.compiler.machine import Machine
@@ -94,10 +93,8 @@ class _Itemizer:
     def _has_tiles(self, kernel: Kernel, *more: Buffer) -> bool:
         """Whether the kernel is a contraction with lanes that are places of its target."""
         program = replace(self.program, buffers=(*self.program.buffers, *more))
-        contraction = recognise(kernel, program)
-        if contraction is None:
-            return False
-        found = plan(spread(contraction, self.machine), self.machine)
+        contraction = spread_view(kernel, program, self.machine)
+        found = None if contraction is None else plan(contraction, self.machine)
         return found is not None and not found.summed_lanes
 
 

@@ -21,8 +21,7 @@ from latte.compiler.affine import Affine, axis
 from latte.compiler.contract_parts import Parts, find_parts
 from latte.compiler.contract_plan import Plan, plan
 from latte.compiler.contract_result import emits
-from latte.compiler.contract_spread import spread
-from latte.compiler.contract_view import recognise
+from latte.compiler.contract_spread import spread_view
 from latte.compiler.contract_wish import Option, Place, options, work
 from latte.compiler.expression import Axis, Expression, Fold, Load
 from latte.compiler.ir import (
@@ -136,10 +135,8 @@ class _Packer:
         program = self.program
         if any(name in self.scratch for name in reads(kernel)):
             program = replace(program, buffers=tuple(self.buffers.values()))
-        contraction = recognise(kernel, program)
-        if contraction is None:
-            return None
-        return plan(spread(contraction, self.machine), self.machine)
+        contraction = spread_view(kernel, program, self.machine)
+        return None if contraction is None else plan(contraction, self.machine)
 
     def _packed(self, kernel: Kernel) -> list[Kernel]:
         """The kernel with the option that moves least, and the copies for it."""
